@@ -1,0 +1,1 @@
+"""Rekey rotates the password of a container registry and gets the new one to everything that uses it."""

@@ -1,0 +1,62 @@
+"""boto3 clients with short timeouts, and the one place where botocore's errors become ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from rekey.errors import Conflict, Denied, NotFound, Unfit, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+
+_MEANS: "Mapping[str, type[Denied | NotFound | Unfit | Conflict | Unreachable]]" = {
+    "AccessDenied": Denied,
+    "AccessDeniedException": Denied,
+    "AuthorizationError": Denied,
+    "UnrecognizedClientException": Denied,
+    "KMSAccessDeniedException": Denied,
+    "KMS.AccessDeniedException": Denied,
+    "DecryptionFailure": Denied,
+    "EncryptionFailure": Denied,
+    "ResourceNotFoundException": NotFound,
+    "NotFoundException": NotFound,
+    "NoSuchKey": NotFound,
+    "NoSuchBucket": NotFound,
+    "NotFound": NotFound,
+    "ResourceExistsException": Conflict,
+    "InvalidRequestException": Unfit,
+    "InvalidParameterException": Unfit,
+    "ValidationException": Unfit,
+    "DisabledException": Unfit,
+    "KMSInvalidStateException": Unfit,
+}
+
+
+@lru_cache(maxsize=16)
+def client(service: str) -> Any:  # noqa: ANN401 (boto3 makes its clients' types at run time; callers annotate)
+    """Return the process's client of a service. Region, credentials and endpoints come from the environment."""
+    return boto3.session.Session().client(service, config=_CONFIG)  # type: ignore[call-overload]
+
+
+@contextmanager
+def answering(what: str) -> Iterator[None]:
+    """Turn botocore's errors into errors of ours that name `what` and AWS's error code, never AWS's text.
+
+    Raises Denied, NotFound, Unfit, Conflict by the code; Unreachable for everything else.
+    """
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "unknown")
+        raise _MEANS.get(code, Unreachable)(f"{what}: {code}") from None
+    except HTTPClientError as error:
+        raise Unreachable(f"{what}: no answer ({type(error).__name__})") from None
+    except BotoCoreError as error:
+        raise Unfit(f"{what}: {type(error).__name__}") from None

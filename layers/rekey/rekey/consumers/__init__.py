@@ -1,0 +1,1 @@
+"""Consumers, one adapter a file, and what the consumers of one shard share."""

@@ -1,0 +1,1 @@
+"""What passes between the rooms, as types. No I/O."""

@@ -1,0 +1,1 @@
+"""Notifiers, one adapter a file."""

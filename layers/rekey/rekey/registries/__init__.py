@@ -1,0 +1,1 @@
+"""Registries, one adapter a file."""

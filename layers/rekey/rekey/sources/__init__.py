@@ -1,0 +1,1 @@
+"""Sources of webhook requests, one adapter a file."""
