@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Self, cast
 import httpx
 
 from tests.sandbox.faults import Hold
-from tests.sandbox.wire import DropConnectionError, Exchange, Fault, Handler, Predicate, Request, Response, next_order
+from tests.sandbox.wire import (
+    DropConnectionError,
+    Exchange,
+    Fault,
+    Handler,
+    Predicate,
+    RefusedError,
+    Request,
+    Response,
+    next_order,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -171,7 +181,14 @@ class HttpServer:
                 raise TimeoutError(f"{len(self._state.exchanges)} of {count} requests within {within} s")
 
     def handle(self, request: Request) -> Response:
-        """Find the route and act; a simulator overrides it for what concerns all of its routes."""
+        """Act; a simulator overrides it for what concerns all of its answers, refusals included."""
+        try:
+            return self.act(request)
+        except RefusedError as refused:
+            return refused.response
+
+    def act(self, request: Request) -> Response:
+        """Find the route and act; a simulator without routes overrides it."""
         known = False
         for route in self._state.routes:
             if match := route.pattern.fullmatch(request.path):

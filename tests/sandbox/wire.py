@@ -6,10 +6,7 @@ import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
-
-if TYPE_CHECKING:
-    import httpx
+from typing import TypeAlias
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 JsonObject: TypeAlias = dict[str, Json]
@@ -31,13 +28,13 @@ class NotJsonObjectError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived; `params` holds what the placeholders of its route matched."""
+    """One request as it arrived; `headers` ignores case, `params` holds what its route's placeholders matched."""
 
     order: int
     method: str
     path: str
-    query: httpx.QueryParams
-    headers: httpx.Headers
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
     body: bytes
     params: Mapping[str, str] = field(default_factory=dict)
 
@@ -84,6 +81,14 @@ class Exchange:
     status: int | None = None
     answered: int | None = None
     """The number in the common sequence that the answer got just before it was written."""
+
+
+class RefusedError(Exception):
+    """Raised by a route: answer this and do nothing else."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
 
 
 class DropConnectionError(Exception):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from rekey.errors import Conflict, Denied, NotFound, Unfit, Unreachable
 
@@ -56,7 +57,7 @@ def answering(what: str) -> Iterator[None]:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "unknown")
         raise _MEANS.get(code, Unreachable)(f"{what}: {code}") from None
-    except HTTPClientError as error:
+    except (BotoConnectionError, HTTPClientError) as error:
         raise Unreachable(f"{what}: no answer ({type(error).__name__})") from None
     except BotoCoreError as error:
         raise Unfit(f"{what}: {type(error).__name__}") from None

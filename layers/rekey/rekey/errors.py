@@ -24,6 +24,10 @@ The class names are the error names of the state machine (`ErrorEquals`). A mess
 it never holds a password, a token, a body of a response or a URL's query.
 """
 
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -33,12 +37,36 @@ class RekeyError(Exception):
     definite: ClassVar[bool] = True
 
 
+@dataclass(frozen=True)
+class PlanProblem:
+    """One rule that a plan breaks."""
+
+    location: tuple[str | int, ...]
+    """Keys and list positions that lead to it, from the top; for a missing key, to where it belongs."""
+    message: str
+
+    @property
+    def key(self) -> str:
+        """`consumers[0].auth.secret`; for the document as a whole `the plan`."""
+        return "".join(map(_step, self.location)).removeprefix(".") or "the plan"
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}"
+
+
+def _step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    plain = re.fullmatch(r"[\w/-]{1,80}", step)
+    return f".{step}" if plain else f"[{json.dumps(step[:80])}]"
+
+
 class PlanInvalid(RekeyError):
     """The document breaks the plan's rules."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: Sequence[PlanProblem]) -> None:
         super().__init__("the plan cannot be used:\n" + "\n".join(f"  {problem}" for problem in problems))
-        self.problems = problems
+        self.problems = tuple(problems)
 
 
 class PlanMissing(RekeyError):

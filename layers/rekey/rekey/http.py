@@ -1,22 +1,27 @@
 """HTTP clients that a credential cannot leak through.
 
 A client is bound to one server (scheme, host, port). A request to any other raises before it is sent, redirects are
-never followed, nothing is retried, and the environment (proxies, .netrc) is not read. httpx's own log lines hold full
-URLs and are silenced.
+never followed, nothing is retried, no cookie is kept (a session must not stand in for a password), and the environment
+(proxies, .netrc) is not read. httpx's own log lines hold full URLs and are silenced.
 """
 
+import base64
 import logging
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import certifi
 import httpx
 
-from rekey.errors import Denied, NotFound, NotSent, Unintelligible, Unreachable
+from rekey.errors import Denied, NotFound, NotSent, Unfit, Unintelligible, Unreachable
+from rekey.http_limit import LimitedTransport
 from rekey.model.origin import Origin
+from rekey.model.password import Password
 
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -24,20 +29,22 @@ for _name in ("httpx", "httpcore"):
 DEFAULT_TIMEOUT = timedelta(seconds=10)
 _CONNECT_SECONDS = 5.0
 _BUSY = frozenset({408, 425, 429})
+_TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
+_UNTRUSTED = re.compile(r"certificate verify failed: ([^(]+?) \(")
 
 
 @lru_cache(maxsize=8)
 def ssl_context(ca: str | None = None) -> ssl.SSLContext:
     """Return the shared TLS context for the public authorities, or for one private authority (PEM).
 
-    Shared, because making one costs some 20 ms. Raises Unintelligible where the PEM is none.
+    Shared, because making one costs some 20 ms. Raises Unfit where the PEM is none.
     """
     if ca is None:
         return ssl.create_default_context(cafile=certifi.where())
     try:
         return ssl.create_default_context(cadata=ca)
-    except ssl.SSLError:
-        raise Unintelligible("the plan's `ca` is not a PEM certificate") from None
+    except (ssl.SSLError, ValueError):
+        raise Unfit("the plan's `ca` is not a PEM certificate") from None
 
 
 def _timeout(limit: timedelta) -> httpx.Timeout:
@@ -57,12 +64,16 @@ def origin_port(scheme: str) -> int:
 
 
 def client(url: str, *, ca: str | None = None, timeout: timedelta = DEFAULT_TIMEOUT) -> httpx.Client:
-    """Return a client that talks to the server of `url` and to no other."""
+    """Return a client that talks to the server of `url` and to no other, for one thread.
+
+    `timeout` is for a whole request, its answer included. One that takes longer is cut off.
+    """
     origin = Origin.parse(url)
     return httpx.Client(
         base_url=origin.base + origin.path,
-        verify=ssl_context(ca),
+        transport=LimitedTransport(httpx.HTTPTransport(verify=ssl_context(ca), trust_env=False)),
         timeout=_timeout(timeout),
+        cookies=_no_cookies(),
         follow_redirects=False,
         trust_env=False,
         event_hooks={"request": [lambda request: _refuse_other_server(origin, request)]},
@@ -90,11 +101,29 @@ def async_client(
             verify=ssl_context(ca), trust_env=False, limits=httpx.Limits(max_connections=connections)
         ),
         timeout=_timeout(timeout),
+        cookies=_no_cookies(),
         follow_redirects=False,
         trust_env=False,
         event_hooks={"request": [refuse_other_server]},
         headers={"User-Agent": "rekey"},
     )
+
+
+def _no_cookies() -> CookieJar:
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+
+
+def basic(username: str, password: Password) -> str:
+    """Return the `Authorization` of a user name and password (RFC 7617, UTF-8)."""
+    return "Basic " + base64.b64encode(f"{username}:{password.reveal()}".encode()).decode()
+
+
+def bearer(token: str) -> str | None:
+    """Return the `Authorization` of a token, or None where the text cannot be one.
+
+    Checked here, because an error of the HTTP library for a header it cannot send would hold the token.
+    """
+    return f"Bearer {token}" if _TOKEN.fullmatch(token) else None
 
 
 @contextmanager
@@ -116,7 +145,9 @@ def answering(service: str) -> Iterator[None]:
 def _cause(error: httpx.HTTPError) -> str:
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        return "its TLS certificate is not trusted: give the plan's `ca` if it is a private one"
+        found = _UNTRUSTED.search(text)
+        why = f" ({found[1]})" if found else ""
+        return f"its TLS certificate is not trusted{why}: give the plan's `ca` if it is of a private authority"
     return "timed out" if isinstance(error, httpx.TimeoutException) else "refused, or the name is unknown"
 
 
@@ -144,7 +175,7 @@ def json_object(response: httpx.Response, service: str, doing: str) -> dict[str,
     """Return the JSON object of a response. Raises Unintelligible, without the text, where it is none."""
     try:
         document = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise Unintelligible(f"{service} answered {doing} with something that is no JSON object")

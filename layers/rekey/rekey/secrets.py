@@ -71,7 +71,7 @@ class Secrets:
                 raise CredentialUnusable(
                     f'the secret {name} is bound to no {binding}: add "{binding}": ["{wanted}"] to it'
                 )
-            if not any(isinstance(pattern, str) and fnmatchcase(wanted, pattern) for pattern in allowed):
+            if not any(isinstance(pattern, str) and _covers(pattern, wanted) for pattern in allowed):
                 raise CredentialUnusable(f"the secret {name} is not for {wanted}: its `{binding}` do not name it")
         fields = {key: value for key, value in document.items() if key not in _BINDINGS}
         wrong = [key for key, value in fields.items() if not isinstance(value, str)]
@@ -89,16 +89,21 @@ class Secrets:
             ) from None
         except Denied:
             raise CredentialUnusable(
-                f"the secret {name} may not be read: allow secretsmanager:GetSecretValue on it"
+                f"the secret {name} may not be read: allow secretsmanager:GetSecretValue on it, and kms:Decrypt on its key"
             ) from None
         except Unfit as error:
             raise CredentialUnusable(f"{error}: it cannot be read") from None
         try:
             document = json.loads(answer.get("SecretString", ""))
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
             raise CredentialUnusable(
                 f'the secret {name} is no JSON object: write {{"registries": […], "hosts": […], …}}'
             )
         return document
+
+
+def _covers(pattern: str, wanted: str) -> bool:
+    """Whether a binding names it. Compared as a text first: the brackets of an IPv6 address are no pattern."""
+    return pattern == wanted or fnmatchcase(wanted, pattern.lower())

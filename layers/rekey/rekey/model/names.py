@@ -2,12 +2,24 @@
 
 from typing import Annotated, NewType
 
-from pydantic import StringConstraints
+from rekey.model.shape import Shape
 
-RegistryName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-"""Lower case letters, digits and hyphens, at most 63: it is part of keys, paths and execution names."""
+RegistryName = Annotated[
+    str,
+    Shape(
+        r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        "lower case letters, digits and hyphens, at most 63, with a letter or digit at both ends",
+    ),
+]
+"""It is part of keys, paths and execution names."""
 
-ConsumerName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
+ConsumerName = Annotated[
+    str,
+    Shape(
+        r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$",
+        "lower case letters, digits, dots, hyphens and underscores, at most 63, with a letter or digit at both ends",
+    ),
+]
 
 Generation = NewType("Generation", int)
 """The number of a password of one registry: 1 for the first that Rekey made, 0 for one it found."""

@@ -1,98 +1,40 @@
 """The plan: everything a person writes for one registry, and nothing else.
 
-It holds no secret: every credential is a reference. `schema()` is what editors and CI check a plan against.
+It holds no secret: every credential is a reference. A docstring under a field is what editors show for it
+(plan.schema.json is made from this file).
 """
 
-import re
+import json
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainSerializer,
-    StringConstraints,
-    Tag,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
-from rekey.errors import PlanInvalid
+from rekey.errors import FormatUnknown, PlanInvalid, PlanProblem
 from rekey.model.names import ConsumerName, RegistryName
-from rekey.model.origin import Origin
 from rekey.model.password import Alphabet, ValueShape
+from rekey.model.problems import problems_of
 from rekey.model.request import Reason
+from rekey.model.shape import Shape
+from rekey.model.values import (
+    Duration,
+    Endpoint,
+    HttpMethod,
+    HttpPath,
+    JsonPointer,
+    NamespacedName,
+    Pem,
+    Repository,
+    RepositoryPattern,
+    SecretVariable,
+    Text,
+    Url,
+    Username,
+)
 
 PLAN_LIMIT = 256 * 1024
 """Bytes of a plan document at most."""
-
-_UNITS = {"s": "seconds", "second": "seconds", "m": "minutes", "minute": "minutes", "h": "hours", "hour": "hours"}
-_UNITS |= {"d": "days", "day": "days"}
-_DURATION = re.compile(r"^(\d+) ?(s|m|h|d|seconds?|minutes?|hours?|days?)$")
-
-
-def _duration(value: object) -> object:
-    if isinstance(value, timedelta):
-        return value
-    found = _DURATION.match(value) if isinstance(value, str) else None
-    if not found:
-        raise ValueError("write a duration as a number and a unit, such as `90s`, `20 minutes`, `24h` or `30 days`")
-    unit = found[2] if found[2] in _UNITS else found[2].rstrip("s")
-    return timedelta(**{_UNITS[unit]: int(found[1])})
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    PlainSerializer(lambda value: f"{int(value.total_seconds())}s"),
-    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["90s", "24h", "30 days"]}),
-]
-
-
-def _url(value: str) -> str:
-    Origin.parse(value)
-    return value.rstrip("/")
-
-
-Url = Annotated[str, AfterValidator(_url)]
-"""`https://host[:port][/path]`; plain `http://` only to this machine itself, where no network can read it."""
-
-
-def _endpoint(value: str) -> str:
-    if Origin.parse(value).path:
-        raise ValueError("an endpoint is a host, such as `registry.example.com`: leave the path out")
-    return value.rstrip("/")
-
-
-Endpoint = Annotated[str, AfterValidator(_endpoint)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
-Pem = Annotated[str, StringConstraints(pattern=r"^-----BEGIN CERTIFICATE-----", max_length=64 * 1024)]
-JsonPointer = Annotated[str, StringConstraints(pattern=r"^(/([^~/]|~[01])*)*$")]
-"""RFC 6901: `/data/password` is the field `password` of the field `data`."""
-HttpPath = Annotated[str, StringConstraints(pattern=r"^/[^\s?#]*$", max_length=1024)]
-HttpMethod = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-Repository = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")]
-RepositoryPattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.*?-]+$")]
-NamespacedName = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
-]
-
-
-def _not_reserved(value: str) -> str:
-    if value.upper().startswith("GITHUB_"):
-        raise ValueError("names that begin with GITHUB_ are GitHub's own")
-    return value
-
-
-SecretVariable = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=255), AfterValidator(_not_reserved)
-]
-"""https://docs.github.com/en/actions/reference/security/secrets: letters, digits, underscores; never GITHUB_…"""
 
 
 class Part(BaseModel):
@@ -104,8 +46,10 @@ class Part(BaseModel):
 class CredentialRef(Part):
     """Where a credential of Rekey's own is kept. Never the credential itself."""
 
-    secret: Annotated[str, StringConstraints(pattern=r"^rekey/[A-Za-z0-9/_+=.@-]+$")]
-    """Name of a Secrets Manager secret: JSON with the credential's fields, and the `registries` and `hosts` it is for."""
+    secret: Annotated[
+        str, Shape(r"^rekey/[A-Za-z0-9/_+=.@-]{1,506}$", "the name of a secret under `rekey/`, such as `rekey/github`")
+    ]
+    """Name of a Secrets Manager secret: JSON: its fields, and `registries` and `hosts` it is for."""
 
 
 class SignIn(Part):
@@ -154,7 +98,7 @@ class CloudRayaApi(Part):
 
     login: CredentialRef
     """Fields `email` and `password`."""
-    registry_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    registry_id: Annotated[str, Shape(r"^[A-Za-z0-9_-]{1,64}$", "letters, digits, hyphens and underscores, at most 64")]
     url: Url = "https://api-v2.cloudraya.com"
     reset: ResetCall | None = None
     """Left out: PATCH /image-registry/v1/registries/{registry_id}/reset-password, the password at /data/password."""
@@ -179,7 +123,7 @@ class RegistryPart(Part):
     name: RegistryName
     endpoint: Endpoint
     """Host of the registry, as in `docker login HOST`."""
-    username: Text
+    username: Username
     repositories: tuple[Text, ...] | None = None
     """Repositories whose tags and digests are compared before and after. Left out: all that the registry lists."""
     token_host: Endpoint | None = None
@@ -219,9 +163,7 @@ Registry = Annotated[HttpRegistry | CloudRayaRegistry | ManualRegistry, Field(di
 
 def _not_our_own(value: str) -> str:
     if value.startswith("rekey/"):
-        raise ValueError(
-            "names under `rekey/` are for Rekey's own credentials: readers of the password must not see those"
-        )
+        raise ValueError("must not begin with `rekey/`: that is for Rekey's own credentials, not for their readers")
     return value
 
 
@@ -229,7 +171,11 @@ class SecretsManagerStore(Part):
     """AWS Secrets Manager: the candidate under AWSPENDING, the password in force under AWSCURRENT."""
 
     type: Literal["secrets-manager"]
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/_+=.@-]{1,512}$"), AfterValidator(_not_our_own)]
+    name: Annotated[
+        str,
+        Shape(r"^[A-Za-z0-9/_+=.@-]{1,512}$", "letters, digits and any of `/_+=.@-`, at most 512"),
+        AfterValidator(_not_our_own),
+    ]
     """Name of the secret."""
 
 
@@ -247,6 +193,16 @@ class ConsumerPart(Part):
 class GitHubSecret(ConsumerPart):
     """An Actions secret of a repository, or of all repositories that a pattern matches."""
 
+    model_config = ConfigDict(  # what `problems` says, for editors
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["repository"], "properties": {"repository": {"type": "string"}}},
+                {"required": ["repositories"], "properties": {"repositories": {"type": "string"}}},
+            ],
+            "if": {"required": ["value"], "properties": {"value": {"const": "docker-config"}}},
+            "then": {"required": ["exclusive"], "properties": {"exclusive": {"const": True}}},
+        }
+    )
     type: Literal["github-secret"]
     repository: Repository | None = None
     repositories: RepositoryPattern | None = None
@@ -262,22 +218,20 @@ class GitHubSecret(ConsumerPart):
     """True: nothing else is in that secret. `docker-config` needs it: what cannot be read cannot be kept."""
     ca: Pem | None = None
 
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if (self.repository is None) == (self.repositories is None):
-            raise ValueError("give either `repository` (one) or `repositories` (a pattern)")
-        if self.value == "docker-config" and not self.exclusive:
-            raise ValueError(
-                "`value: docker-config` overwrites the whole secret, and GitHub cannot be asked what is in it: "
-                "say `exclusive: true` if only this registry is in there"
-            )
-        return self
+    @staticmethod
+    def problems(entry: Mapping[str, object]) -> Iterator[tuple[str | None, str]]:
+        """Yield what is wrong between the keys of a written entry: a key (or None) and a message."""
+        if (entry.get("repository") is None) == (entry.get("repositories") is None):
+            yield None, "give either `repository` (one) or `repositories` (a pattern)"
+        if entry.get("value") == "docker-config" and entry.get("exclusive") is not True:
+            # It overwrites the whole secret, and GitHub cannot be asked what else is in it.
+            yield "value", "`docker-config` needs `exclusive: true`: say so if only this registry is in that secret"
 
 
 class EksCluster(Part):
     """A cluster of Amazon EKS, entered with the function's own role."""
 
-    eks: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+    eks: Annotated[str, Shape(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$", "the name of an EKS cluster")]
 
 
 class ServerCluster(Part):
@@ -325,7 +279,9 @@ class SnsNotifier(Part):
     """A message to an SNS topic for every event that tells."""
 
     type: Literal["sns"]
-    topic: Annotated[str, StringConstraints(pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+$")]
+    topic: Annotated[
+        str, Shape(r"^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$", "the ARN of an SNS topic")
+    ]
     only_attention: bool = False
     """True: only what needs a person."""
 
@@ -356,7 +312,9 @@ class Policy(Part):
         return special is None or special.unready_consumers == "stop"
 
 
-SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+SourceName = Annotated[
+    str, Shape(r"^[a-z0-9][a-z0-9-]{0,62}$", "the name of a source: lower case letters, digits and hyphens, at most 63")
+]
 
 
 class Plan(Part):
@@ -370,57 +328,59 @@ class Plan(Part):
     consumers: Annotated[tuple[Consumer, ...], Field(min_length=1)]
     notify: tuple[Notifier, ...] = ()
 
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
-        names = [consumer.name for consumer in self.consumers]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"consumer names must differ; given more than once: {', '.join(twice)}")
-        return self
-
 
 def read(document: object) -> Plan:
-    """Return the plan that a JSON document describes. Raises PlanInvalid with every problem and its exact key."""
+    """Return the plan that a JSON document describes. Raises PlanInvalid with every problem and its exact key.
+
+    Nothing is guessed: `"yes"` is no truth value, and a number is no text.
+    """
     try:
-        return Plan.model_validate(document)
+        text = json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise PlanInvalid([PlanProblem((), "must be a JSON document")]) from None
+    problems = list(_between_keys(document))
+    try:
+        plan = Plan.model_validate_json(text, strict=True)
     except ValidationError as error:
-        found = [
-            (path(item["loc"], document), _said(item["type"], item["msg"]))
-            for item in error.errors(include_input=False, include_url=False)
-        ]
-        keys = [key for key, _ in found]
-        # A list whose items are wrong is also "too short": the items' own problems say it better.
-        problems = [(key, said) for key, said in found if not any(other.startswith(f"{key}[") for other in keys)]
-        raise PlanInvalid([f"{key}: {said}" for key, said in problems]) from None
+        raise PlanInvalid(problems_of(error, Plan, document) + problems) from None
+    if problems:
+        raise PlanInvalid(problems)
+    return plan
 
 
-_PLAIN_WORDS = {
-    "extra_forbidden": "unknown key",
-    "missing": "missing",
-    "union_tag_not_found": "`type` is missing",
-    "too_short": "must not be empty",
-}
+def _between_keys(document: object) -> Iterator[PlanProblem]:
+    """Yield what is wrong between keys. Looks at the document: there is no model yet if anything else is wrong."""
+    consumers = document.get("consumers") if isinstance(document, dict) else None
+    if not isinstance(consumers, (list, tuple)):
+        return
+    first: dict[str, int] = {}
+    for number, entry in enumerate(consumers):
+        if not isinstance(entry, dict):
+            continue
+        name = entry.get("name")
+        if isinstance(name, str) and first.setdefault(name, number) != number:
+            yield PlanProblem(("consumers", number, "name"), f"is the name of consumers[{first[name]}] already")
+        if entry.get("type") == "github-secret":
+            for key, message in GitHubSecret.problems(entry):
+                where = ("consumers", number) if key is None else ("consumers", number, key)
+                yield PlanProblem(where, message)
 
 
-def _said(kind: str, message: str) -> str:
-    return _PLAIN_WORDS.get(kind, message.removeprefix("Value error, "))
+_FORMAT = 1
 
 
-def path(location: tuple[int | str, ...], document: object) -> str:
-    """Return `consumers[0].auth.secret` for pydantic's location; names of union branches are no keys and fall out."""
-    text, here = "", document
-    for step in location:
-        if isinstance(here, (list, tuple)) and isinstance(step, int):
-            text += f"[{step}]"
-            here = here[step] if step < len(here) else None
-        elif isinstance(here, dict) and (step in here or step == location[-1]):
-            text += f".{step}" if text else str(step)
-            here = here.get(step)
-        elif here is None:
-            text += f".{step}" if text else str(step)
-    return text or "the plan"
+def to_stored(document: object) -> bytes:
+    """Return what is pushed for a document that `read` takes: the same document gives the same bytes."""
+    stored = {"format": _FORMAT, "plan": document}
+    return json.dumps(stored, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of a plan."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Rekey plan"} | Plan.model_json_schema()
+def from_stored(stored: bytes) -> Plan:
+    """Return the plan of what was pushed. Raises FormatUnknown where it is not ours, PlanInvalid as `read` does."""
+    try:
+        envelope = json.loads(stored)
+    except (ValueError, RecursionError):
+        envelope = None
+    if not isinstance(envelope, dict) or envelope.get("format") != _FORMAT or "plan" not in envelope:
+        raise FormatUnknown(f"what is stored as the plan is not of format {_FORMAT}: push it again")
+    return read(envelope["plan"])

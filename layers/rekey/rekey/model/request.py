@@ -1,9 +1,10 @@
 """Why a password is to be rotated, and who says so."""
 
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from rekey.model.record import Record
 
 
 class Reason(StrEnum):
@@ -31,8 +32,7 @@ class RequestState(StrEnum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Record):
     """One wish for a new password. A replayed or doubled alert for the same leak has the same key."""
 
     registry: str

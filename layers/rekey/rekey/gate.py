@@ -1,0 +1,45 @@
+"""The gate before the reset: go or not, decided once, from what was checked. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rekey.model.plan import Policy
+from rekey.model.request import Reason, Request
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at. `problem` is empty where it is well."""
+
+    what: str
+    problem: str = ""
+    waivable: bool = False
+    """Whether a policy may let the gate pass without it: consumers, never store, escrow or the registry's API."""
+    optional: bool = False
+    """Whether the plan says that the gate passes without it."""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.problem}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate says. `problems` stop it; `waived` are what it passes over, to be said in the evidence."""
+
+    go: bool
+    reason: Reason | None
+    problems: tuple[str, ...] = ()
+    waived: tuple[str, ...] = ()
+
+
+def decide(checks: Sequence[Check], requests: Sequence[Request], policy: Policy) -> Decision:
+    """Return whether to reset. Not ready is no failure: nothing has happened, and each problem says what to mend."""
+    if not requests:
+        return Decision(go=False, reason=None, problems=("nothing asks for a new password any more",))
+    reason = max((request.reason for request in requests), key=lambda one: one.urgency)
+    strict = policy.unready_consumers_stop(reason)
+    failed = [check for check in checks if check.problem]
+    passed_over = [check for check in failed if check.optional or (check.waivable and not strict)]
+    problems = tuple(str(check) for check in failed if check not in passed_over)
+    waived = tuple(str(check) for check in passed_over)
+    return Decision(go=not problems, reason=reason, problems=problems, waived=waived)

@@ -1,0 +1,202 @@
+"""The ledger's records of one registry: lease, rotation, attempt. No secret is ever in one."""
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from rekey.model.record import Record
+from rekey.model.request import Reason
+from rekey.model.verdict import LoginVerdict
+
+
+class Phase(StrEnum):
+    """Where a rotation stands."""
+
+    PREPARING = "preparing"
+    READY = "ready"
+    """`manual`: a person is to click and paste."""
+    RESETTING = "resetting"
+    DELIVERING = "delivering"
+    VERIFYING = "verifying"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    """Before the reset: nothing has happened, and the generation is free for the next rotation."""
+    NEEDS_ATTENTION = "needs_attention"
+
+    @property
+    def open(self) -> bool:
+        """Whether work is left for an execution or a person."""
+        return self not in (Phase.FINISHED, Phase.STOPPED)
+
+
+class Fence(BaseModel):
+    """What a step must still own to write: one acquisition of one registry's lease."""
+
+    model_config = ConfigDict(frozen=True)
+
+    registry: str
+    owner: str
+    """ARN of the execution."""
+    redrive: int
+    epoch: int
+    tag: str
+
+
+class Lease(Record):
+    """Who may act on a registry. The epoch grows at every acquisition."""
+
+    owner: str | None
+    redrive: int = 0
+    epoch: int
+    tag: str
+    """Random: a ledger restored from a backup may reach the same epoch again, never the same tag."""
+    drain_until: datetime
+    """Until then a function of an earlier owner may still run, and the owner does nothing."""
+    longest_timeout: float
+    """Seconds: the longest function timeout of the owner's release."""
+
+    def fence(self, registry: str) -> Fence:
+        """Return what the owner's steps carry."""
+        return Fence(registry=registry, owner=self.owner or "", redrive=self.redrive, epoch=self.epoch, tag=self.tag)
+
+
+class Rotation(Record):
+    """One generation of one registry's password, from the gate to the last consumer."""
+
+    registry: str
+    generation: int
+    phase: Phase
+    reason: Reason
+    plan_version: str
+    started_at: datetime
+    execution: str
+    """ARN of the execution that works or worked on it last."""
+    shards: int = 0
+    gate_at: datetime | None = None
+    """When the gate passed. It is not asked again after that."""
+    waived: tuple[str, ...] = ()
+    """Consumers that were not ready when the gate passed, each with its reason."""
+    attempts: int = 0
+    resets: int = 0
+    """Attempts whose call was made and not refused."""
+    wrong_logins: int = 0
+    told: bool = False
+    """Whether a consumer may have been told. Written before the first consumer is."""
+    old_version: str | None = None
+    """The store's version in force before the reset."""
+    ready_at: datetime | None = None
+    """`manual`: when a person was told to click."""
+    ready_until: datetime | None = None
+    old_before: LoginVerdict | None = None
+    """What the registry said of the old password before the reset."""
+    called_at: datetime | None = None
+    answered_at: datetime | None = None
+    store_version: str | None = None
+    promoted_at: datetime | None = None
+    new_refusals: int = 0
+    """Refusals of the promoted password, with the registry well in between."""
+    new_verdict: LoginVerdict | None = None
+    new_at: datetime | None = None
+    old_refusals: int = 0
+    """Refusals of the old password after the reset, with the registry well in between."""
+    old_verdict: LoginVerdict | None = None
+    old_at: datetime | None = None
+    contents_unchanged: bool | None = None
+    contents_note: str = ""
+    finished_at: datetime | None = None
+    outcome: str = ""
+    """How the last execution ended it."""
+    problems: tuple[str, ...] = ()
+    """Why it stopped, or what a person is to do."""
+
+    @property
+    def id(self) -> str:
+        """`REGISTRY/GENERATION`."""
+        return f"{self.registry}/{self.generation}"
+
+    @property
+    def completed(self) -> bool:
+        """Whether its password is the one in force."""
+        return self.promoted_at is not None
+
+
+class AttemptKind(StrEnum):
+    """How the password of an attempt comes."""
+
+    RESET = "reset"
+    PASTED = "pasted"
+
+
+class CallEnd(StrEnum):
+    """The end of the reset call as its caller saw it."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    NOT_SENT = "not_sent"
+    UNKNOWN = "unknown"
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended."""
+
+    NOT_CALLED = "not_called"
+    REFUSED = "refused"
+    PROMOTED = "promoted"
+    WRONG_PASTE = "wrong_paste"
+    SUPERSEDED = "superseded"
+    """A higher generation was in the store already."""
+    REPLACED = "replaced"
+    """A person pasted a password while this attempt waited for one."""
+
+
+class Attempt(Record):
+    """One try to get a new password within a rotation."""
+
+    registry: str
+    generation: int
+    number: int
+    kind: AttemptKind
+    nonce: str
+    """Random: a second invocation that meets the claim knows that it is not its own."""
+    deadline: datetime
+    """Until then the claim's invocation may still act; after it, it sends nothing."""
+    called_at: datetime | None = None
+    """Written before the call is sent. For a paste: when the person clicked."""
+    call_ended_at: datetime | None = None
+    end: CallEnd | None = None
+    said: str = ""
+    """What the registry's refusal was, in words without any body."""
+    old_version: str | None = None
+    old_before: LoginVerdict | None = None
+    reading: int = 0
+    """How often a person mended how the answer is read: each reading has a store token of its own."""
+    refusals: int = 0
+    """Refusals of the new password, with the registry well in between."""
+    login: LoginVerdict | None = None
+    staged: str | None = None
+    promoted_at: datetime | None = None
+    outcome: AttemptOutcome | None = None
+
+    @property
+    def escrow_token(self) -> str:
+        """The escrow's key of this attempt's answer."""
+        return self._token(0)
+
+    @property
+    def store_token(self) -> str:
+        """The store's version token: another one for each reading, and never one that a lost ledger used."""
+        return self._token(self.reading)
+
+    def _token(self, reading: int) -> str:
+        parts = (self.registry, self.generation, self.number, self.nonce, reading)
+        return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+
+class Again(Record):
+    """When the tick may start the registry's unfinished work again."""
+
+    registry: str
+    tries: int
+    at: datetime

@@ -1,0 +1,132 @@
+"""The escrow: a registry's answer, encrypted by us, from the moment it arrived until its password is proven.
+
+A table of its own, without point-in-time recovery and without streams. What is written is AES-256-GCM under a key that
+was made and wrapped by KMS before the reset call, so that no call to KMS stands between the answer and the write. KMS's
+encryption context and GCM's associated data are both (registry, generation, attempt): a value moved to another key of
+the table does not open. Deleting leaves a tombstone, so that a late put cannot bring an item back.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from rekey import aws
+from rekey.errors import Conflict, Unintelligible
+from rekey.model.rotation import Attempt
+from rekey.records.dynamo import ConditionFailed, Table, Write
+
+if TYPE_CHECKING:
+    from types_boto3_kms import KMSClient
+
+_NONCE_BYTES = 12
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A key to be used once, and the same wrapped by KMS."""
+
+    key: bytes = field(repr=False)
+    wrapped: bytes
+    context: Mapping[str, str]
+
+    def seal(self, raw: bytes) -> bytes:
+        """Return nonce and ciphertext."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + AESGCM(self.key).encrypt(nonce, raw, _associated(self.context))
+
+
+class Escrow:
+    """Puts, reads and deletes. `reset` may do all three, `rekey paste` may seal and put."""
+
+    def __init__(self, table: Table, key_id: str, kms: "KMSClient | None" = None) -> None:
+        self._table = table
+        self._key_id = key_id
+        self._kms: KMSClient = kms or aws.client("kms")
+
+    def envelope(self, attempt: Attempt) -> Envelope:
+        """Make the key for one attempt's answer and have KMS wrap it. Raises Denied, NotFound, Unfit, Unreachable."""
+        key, context = AESGCM.generate_key(bit_length=256), _context(attempt)
+        with aws.answering("the escrow's KMS key"):
+            wrapped = self._kms.encrypt(KeyId=self._key_id, Plaintext=key, EncryptionContext=context)
+        return Envelope(key, wrapped["CiphertextBlob"], context)
+
+    def putting(self, attempt: Attempt, envelope: Envelope, raw: bytes) -> Write:
+        """Return the write that keeps an answer."""
+        return Write(
+            key=_key(attempt),
+            item={
+                "format": 1,
+                "generation": attempt.generation,
+                "attempt": attempt.number,
+                "wrapped_key": envelope.wrapped,
+                "sealed": envelope.seal(raw),
+            },
+            table=self._table.name,
+        )
+
+    def put(self, attempt: Attempt, envelope: Envelope, raw: bytes) -> None:
+        """Keep an answer. Raises Conflict where one is there or was deleted; Denied, NotFound, Unreachable."""
+        try:
+            self._table.write(self.putting(attempt, envelope, raw))
+        except ConditionFailed as failed:
+            old = failed.old.get(0) or {}
+            if bytes(old.get("wrapped_key", b"")) != envelope.wrapped:
+                raise Conflict("the escrow holds another answer for this attempt, or held one") from None
+
+    def holds(self, attempt: Attempt) -> bool:
+        """Whether the answer of an attempt is there."""
+        item = self._table.get(**_key(attempt))
+        return item is not None and "sealed" in item
+
+    def read(self, attempt: Attempt) -> bytes | None:
+        """Return the answer of an attempt, or None where there is none (any more).
+
+        Raises Unintelligible where it does not open: it was changed, or is another attempt's.
+        """
+        item = self._table.get(**_key(attempt))
+        if item is None or "sealed" not in item:
+            return None
+        context, sealed = _context(attempt), bytes(item["sealed"])
+        with aws.answering("the escrow's KMS key"):
+            key = self._kms.decrypt(CiphertextBlob=bytes(item["wrapped_key"]), EncryptionContext=context)["Plaintext"]
+        try:
+            return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _associated(context))
+        except InvalidTag:
+            raise Unintelligible("the escrow's item was changed after it was written: it does not open") from None
+
+    def delete(self, attempt: Attempt) -> None:
+        """Leave a tombstone in place of the answer."""
+        self._table.write(Write(key=_key(attempt), item={"format": 1, "deleted": True}, condition=""))
+
+    def tokens(self, registry: str) -> list[str]:
+        """Return the keys of all answers of a registry that are there, never a value."""
+        items = self._table.query(registry, only=("sk", "deleted"))
+        return [str(item["sk"]) for item in items if "deleted" not in item]
+
+    def check(self, probe: Attempt) -> None:
+        """Prove with nothing at stake that an answer could be kept, read and deleted.
+
+        `probe` is an attempt that never makes a call. Raises Denied, NotFound, Unfit, Unreachable.
+        """
+        said = os.urandom(16)
+        self.put(probe, self.envelope(probe), said)
+        if self.read(probe) != said:
+            raise Unintelligible("the escrow gave back something else than was put there")
+        self.delete(probe)
+
+
+def _key(attempt: Attempt) -> dict[str, str]:
+    return {"pk": attempt.registry, "sk": attempt.escrow_token}
+
+
+def _context(attempt: Attempt) -> dict[str, str]:
+    return {"registry": attempt.registry, "generation": str(attempt.generation), "attempt": str(attempt.number)}
+
+
+def _associated(context: Mapping[str, str]) -> bytes:
+    return json.dumps(context, sort_keys=True).encode()

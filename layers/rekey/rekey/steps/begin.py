@@ -1,0 +1,172 @@
+"""Begin: take the lease, find out where the rotation stands, say where to enter.
+
+On a fresh rotation: pin the plan, cut its entries into shards, note what the registry holds.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rekey import runtime
+from rekey.contracts import Stored
+from rekey.errors import OutOfTime, RekeyError
+from rekey.model.plan import Consumer, EksCluster, GitHubSecret, KubernetesPullSecret, Plan, WebhookConsumer
+from rekey.model.rotation import Fence, Phase, Rotation
+from rekey.model.state import Next, Outcome, State
+from rekey.observability import logger
+from rekey.records.folder import EntryState, ShardFile
+from rekey.runtime import Call
+from rekey.steps.bench import Bench
+from rekey.steps.hand_back import hand_back
+
+
+def run(bench: Bench, call: Call) -> State:
+    """Return the state that leads to where the work is.
+
+    `stop`: this execution has nothing to do here (another one owns the registry, nothing is asked for, or it was
+    redriven: the tick starts what is open, so a redrive must not). `wait`: functions of a dead owner may still run.
+    """
+    now = runtime.now()
+    state = call.state
+    if call.redrive:
+        return state.to(Next.STOP, outcome=Outcome.JOINED)
+    lease = bench.leases.take(state.registry, call.execution, call.redrive, now)
+    if lease is None:
+        return state.to(Next.STOP, outcome=Outcome.JOINED)
+    state = state.model_copy(update={"epoch": lease.epoch, "tag": lease.tag})
+    if lease.drain_until > now:
+        return state.to(Next.WAIT, until=lease.drain_until)
+    fence = lease.fence(state.registry)
+    rotation = _open_rotation(bench, fence, now)
+    if rotation is None:
+        hand_back(bench, fence, now)
+        return state.to(Next.STOP, outcome=Outcome.JOINED)
+    if rotation.shards == 0:
+        rotation = _lay_out(bench, fence, rotation)
+    state = state.model_copy(
+        update={
+            "generation": rotation.generation,
+            "plan_version": rotation.plan_version,
+            "shards": tuple(range(rotation.shards)),
+        }
+    )
+    return state.to(_entry(rotation))
+
+
+def _entry(rotation: Rotation) -> Next:
+    """Where an execution enters: the phase says what is done; `deliver` and `verify` skip what is."""
+    match rotation.phase:
+        case Phase.PREPARING:
+            return Next.PREPARE
+        case Phase.DELIVERING | Phase.VERIFYING:
+            return Next.DELIVER
+        case _:
+            return Next.RESET  # ready and needs_attention too: `reset` finds a paste, or says what is missing
+
+
+def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None:
+    """Return the unfinished rotation, or a new one if somebody asks for it, or None."""
+    latest = bench.ledger.latest(fence.registry)
+    plan, _, version = bench.plans.pushed(fence.registry)
+    stored = bench.store(plan).current()
+    if latest is not None and latest.phase.open:
+        if not _overtaken(bench, latest, stored):
+            return bench.ledger.save_one(fence, latest.having(execution=fence.owner))
+        overtaken = latest.having(
+            phase=Phase.FINISHED, finished_at=now, problems=("the store holds a later generation: overtaken",)
+        )
+        latest = bench.ledger.save_one(fence, overtaken)
+    requests = bench.ledger.open_requests(fence.registry)
+    if not requests:
+        return None
+    reason = max((request.reason for request in requests), key=lambda one: one.urgency)
+    generation, follows, attempts = _number(latest, stored)
+    fresh = Rotation(
+        rev=follows,
+        registry=fence.registry,
+        generation=generation,
+        phase=Phase.PREPARING,
+        reason=reason,
+        plan_version=version,
+        started_at=now,
+        execution=fence.owner,
+        attempts=attempts,
+    )
+    return bench.ledger.save_one(fence, fresh)
+
+
+def _number(latest: Rotation | None, stored: Stored | None) -> tuple[int, str, int]:
+    """Return a new rotation's generation, the record it follows from and the attempts that number has used up.
+
+    A rotation that stopped before its reset leaves its number to the next one; its attempts' tokens stay used.
+    """
+    in_store = stored.generation if stored else 0
+    if latest is None:
+        return in_store + 1, "", 0
+    if latest.phase is Phase.STOPPED and latest.generation > in_store:
+        return latest.generation, latest.rev, latest.attempts
+    return max(latest.generation, in_store) + 1, "", 0
+
+
+def _overtaken(bench: Bench, rotation: Rotation, stored: Stored | None) -> bool:
+    """Whether the store holds this generation or a later one, and not from an attempt of this rotation.
+
+    A ledger restored from a backup resumes what is long over; only the store can tell.
+    """
+    if stored is None or stored.generation < rotation.generation:
+        return False
+    if stored.version == rotation.store_version:
+        return False
+    attempts = bench.ledger.attempts(rotation.registry, rotation.generation)
+    return stored.version not in [attempt.store_token for attempt in attempts]
+
+
+def _lay_out(bench: Bench, fence: Fence, rotation: Rotation) -> Rotation:
+    """Pin the plan, cut its entries into shards, note what the registry holds."""
+    plan, body, version = bench.plans.pushed(rotation.registry)
+    folder = bench.folder(rotation.registry, rotation.generation)
+    folder.pin_plan(body)
+    shards = cut(plan.consumers)
+    for number, entries in enumerate(shards):
+        folder.save_shard(ShardFile(number, tuple(EntryState(entry.name) for entry in entries)))
+    note = _snapshot(bench, plan, rotation)
+    laid_out = rotation.having(shards=len(shards), plan_version=version, contents_note=note)
+    return bench.ledger.save_one(fence, laid_out)
+
+
+def _snapshot(bench: Bench, plan: Plan, rotation: Rotation) -> str:
+    """Note what the registry holds, within its time; return why that was not possible, or nothing.
+
+    It stops nothing: a leak cannot wait for a slow catalogue.
+    """
+    stored = bench.store(plan).current()
+    if stored is None:
+        return "there was no password to read the contents with before the reset"
+    try:
+        contents = bench.registry(plan).contents(stored.password, bench.settings.snapshot_within)
+    except RekeyError as error:
+        logger.warning("no snapshot", extra={"why": str(error)})
+        late = "took longer than it may" if isinstance(error, OutOfTime) else str(error)
+        return f"the contents could not be read before the reset: {late}"
+    bench.folder(rotation.registry, rotation.generation).save_snapshot(contents)
+    return ""
+
+
+def cut(consumers: Sequence[Consumer]) -> list[list[Consumer]]:
+    """Cut a plan's entries into shards: all that use one credential at one host."""
+    shards: dict[tuple[str, ...], list[Consumer]] = {}
+    for entry in consumers:
+        shards.setdefault(_where(entry), []).append(entry)
+    return list(shards.values())
+
+
+def _where(entry: Consumer) -> tuple[str, ...]:
+    match entry:
+        case GitHubSecret():
+            return (entry.type, entry.api, entry.auth.secret)
+        case KubernetesPullSecret():
+            cluster = entry.cluster
+            if isinstance(cluster, EksCluster):
+                return (entry.type, cluster.eks)
+            return (entry.type, cluster.server, cluster.token.secret)
+        case WebhookConsumer():
+            return (entry.type, entry.url, entry.signing_key.secret)

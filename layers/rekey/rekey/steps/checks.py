@@ -1,0 +1,53 @@
+"""What is looked at before the reset, each with the rights of the function that will need them."""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+
+from rekey import runtime
+from rekey.contracts import Registry, Store
+from rekey.errors import RekeyError
+from rekey.gate import Check
+from rekey.model.plan import Plan
+from rekey.model.rotation import Attempt, AttemptKind, Rotation
+from rekey.records.folder import ShardFile
+from rekey.steps.bench import Bench
+
+
+def before_reset(bench: Bench, rotation: Rotation, plan: Plan, registry: Registry, store: Store) -> list[Check]:
+    """Return every check of the gate. None of them changes anything that a reader of the password sees."""
+    probe = Attempt(
+        registry=rotation.registry,
+        generation=rotation.generation,
+        number=0,
+        kind=AttemptKind.RESET,
+        nonce=secrets.token_hex(16),
+        deadline=runtime.now(),
+    )
+    token = hashlib.sha256(f"check {rotation.id} {rotation.started_at}".encode()).hexdigest()
+    shards = bench.folder(rotation.registry, rotation.generation).shards(rotation.shards)
+    return [
+        _looked_at("store", lambda: store.check(token)),
+        _looked_at("escrow", lambda: bench.escrow.check(probe)),
+        _looked_at("registry", registry.check),
+        *of_consumers(plan, shards),
+    ]
+
+
+def of_consumers(plan: Plan, shards: Sequence[ShardFile]) -> list[Check]:
+    """Return what `prepare` found, an entry's problem a check."""
+    optional = {entry.name for entry in plan.consumers if entry.optional}
+    return [
+        Check(f"consumer {what}", problem, waivable=True, optional=state.entry in optional)
+        for shard in shards
+        for state in shard.entries
+        for what, _, problem in (text.partition(": ") for text in state.problems)
+    ]
+
+
+def _looked_at(what: str, look: Callable[[], None]) -> Check:
+    try:
+        look()
+    except RekeyError as error:
+        return Check(what, str(error))
+    return Check(what)

@@ -1,0 +1,149 @@
+"""Verify: what the registry says. The new password is accepted, the old one refused, the contents are untouched.
+
+New password first. Wrong logins lock accounts: each is counted before the next, and a fact that stands is not asked again.
+"""
+
+from datetime import timedelta
+
+from rekey import runtime
+from rekey.bus import Told
+from rekey.contracts import Contents
+from rekey.errors import Conflict, Defect, RekeyError
+from rekey.model.names import StoreVersion
+from rekey.model.rotation import Phase, Rotation
+from rekey.model.state import Next, Outcome, State
+from rekey.model.verdict import LoginVerdict
+from rekey.protocol import REFUSALS_THAT_COUNT
+from rekey.runtime import Call
+from rekey.steps.bench import Bench
+
+_SOON = timedelta(seconds=1)
+_SHOWN = 5
+"""Differences of the contents that are named."""
+
+
+def run(bench: Bench, call: Call) -> State:
+    """Return the state that leads to the consumers' verification, or once more to here, or back to reset.
+
+    Back to reset: the new password was accepted late, and the answer in the escrow has to go.
+    """
+    verification = Verification(bench, call)
+    try:
+        return verification.run()
+    except Conflict:
+        return call.state.to(Next.WAIT, until=runtime.now() + _SOON)
+
+
+class Verification:
+    """One invocation's view of a rotation whose password is promoted."""
+
+    def __init__(self, bench: Bench, call: Call) -> None:
+        self.bench, self.state = bench, call.state
+        self.fence = call.state.fence(call.execution, call.redrive)
+        bench.ledger.check(self.fence)
+        rotation = bench.ledger.rotation(call.state.registry, call.state.generation)
+        if rotation is None or rotation.store_version is None:
+            raise Defect(f"there is nothing to verify in {call.state.registry}/{call.state.generation}")
+        self.rotation: Rotation = rotation
+        self.plan = bench.folder(rotation.registry, rotation.generation).plan()
+        self.registry = bench.registry(self.plan)
+        self.store = bench.store(self.plan)
+
+    def run(self) -> State:
+        """Ask what is not known yet."""
+        if self.rotation.phase is Phase.DELIVERING:
+            self._save(phase=Phase.VERIFYING)
+        if self.rotation.new_verdict is not LoginVerdict.ACCEPTED:
+            led = self._ask_new()
+            if led:
+                return led
+        if self.rotation.old_verdict is not LoginVerdict.REFUSED and self._ask_old():
+            return self.state.to(Next.WAIT, until=runtime.now() + self.bench.settings.refusal_pause)
+        if self.rotation.contents_unchanged is None and self.rotation.new_verdict is LoginVerdict.ACCEPTED:
+            self._compare_contents()
+        return self.state.to(Next.RESET if self._answer_is_kept() else Next.CONSUMERS)
+
+    def _answer_is_kept(self) -> bool:
+        attempts = self.bench.ledger.attempts(self.rotation.registry, self.rotation.generation)
+        open_attempt = bool(attempts) and attempts[-1].outcome is None
+        return open_attempt and self.rotation.new_verdict is LoginVerdict.ACCEPTED
+
+    def _ask_new(self) -> State | None:
+        """Try a password that went out unproven. A counted refusal: somebody else reset the registry since."""
+        if not self._may_be_wrong_again() or (self.rotation.new_refusals and not self.registry.healthy()):
+            return None
+        stored = self.store.read(StoreVersion(self.rotation.store_version or ""))
+        verdict = self.registry.login(stored.password).verdict
+        now = runtime.now()
+        if verdict is LoginVerdict.ACCEPTED:
+            attempts = self.bench.ledger.attempts(self.rotation.registry, self.rotation.generation)
+            changed = self.rotation.having(new_verdict=verdict, new_at=now)
+            self.rotation, _ = self.bench.ledger.save(self.fence, changed, attempts[-1].having(login=verdict))
+            return None
+        if verdict is not LoginVerdict.REFUSED:
+            return None
+        self._save(new_refusals=self.rotation.new_refusals + 1, wrong_logins=self.rotation.wrong_logins + 1)
+        if self.rotation.new_refusals < REFUSALS_THAT_COUNT:
+            return self.state.to(Next.WAIT, until=now + self.bench.settings.refusal_pause)
+        why = (
+            "the registry refuses the password that was promoted: somebody reset it elsewhere. Nothing more is reset. "
+            "Reset it in the registry's console and `rekey paste` the new one"
+        )
+        self._save(phase=Phase.NEEDS_ATTENTION, problems=(why,), new_verdict=verdict, new_at=now)
+        self.bench.bus.tell(Told.ATTENTION_NEEDED, self.rotation.registry, rotation=self.rotation.id, why=why)
+        return self.state.to_report(Outcome.NEEDS_ATTENTION)
+
+    def _ask_old(self) -> bool:
+        """Try the old password. Returns whether a first refusal waits for its second."""
+        if self.rotation.old_version is None or not self._may_be_wrong_again():
+            return False
+        if self.rotation.old_refusals and not self.registry.healthy():
+            return False
+        stored = self.store.read(StoreVersion(self.rotation.old_version))
+        verdict = self.registry.login(stored.password).verdict
+        if verdict is not LoginVerdict.REFUSED:
+            self._save(old_verdict=verdict, old_at=runtime.now())
+            return False
+        refusals = self.rotation.old_refusals + 1
+        counted = refusals >= REFUSALS_THAT_COUNT
+        self._save(
+            old_refusals=refusals,
+            wrong_logins=self.rotation.wrong_logins + 1,
+            old_verdict=verdict if counted else None,
+            old_at=runtime.now(),
+        )
+        if counted:
+            self.bench.bus.tell(Told.OLD_PASSWORD_REFUSED, self.rotation.registry, rotation=self.rotation.id)
+        return not counted
+
+    def _may_be_wrong_again(self) -> bool:
+        return self.rotation.wrong_logins < self.plan.registry.max_wrong_logins
+
+    def _compare_contents(self) -> None:
+        before = self.bench.folder(self.rotation.registry, self.rotation.generation).snapshot()
+        if before is None:
+            return
+        stored = self.store.read(StoreVersion(self.rotation.store_version or ""))
+        try:
+            after = self.registry.contents(stored.password, self.bench.settings.snapshot_within)
+        except RekeyError as error:
+            self._save(contents_note=f"the contents could not be read after the reset: {error}")
+            return
+        gone = missing(before, after)
+        shown = ", ".join(gone[:_SHOWN])
+        more = f" and {len(gone) - _SHOWN} more" if len(gone) > _SHOWN else ""
+        note = f"gone or changed since before the reset: {shown}{more}" if gone else ""
+        self._save(contents_unchanged=not gone, contents_note=note)
+
+    def _save(self, **changes: object) -> None:
+        self.rotation = self.bench.ledger.save_one(self.fence, self.rotation.having(**changes))
+
+
+def missing(before: Contents, after: Contents) -> list[str]:
+    """Return every tag that was there before and is not, or is another image, after. What was pushed since is no loss."""
+    return [
+        f"{repository}:{tag}"
+        for repository, tags in before.repositories.items()
+        for tag, digest in tags.items()
+        if after.repositories.get(repository, {}).get(tag) != digest
+    ]

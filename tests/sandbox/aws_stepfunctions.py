@@ -1,0 +1,135 @@
+"""Lets moto's Step Functions start, stop, describe and redrive executions as AWS does."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from moto.core.config import default_user_config
+from moto.core.responses import ActionResult
+from moto.stepfunctions.parser import models
+from moto.stepfunctions.parser.api import ExecutionFailedEventDetails, ExecutionStatus
+from moto.stepfunctions.parser.asl.component.state import state
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+from moto.stepfunctions.parser.asl.eval.environment import Environment
+from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped, ProgramTimedOut
+from moto.stepfunctions.parser.utils import TMP_THREADS
+from moto.stepfunctions.responses import StepFunctionResponse
+
+from tests.sandbox.aws_executions import PlayedExecution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from botocore.client import BaseClient
+
+_PAGE = 100  # GetExecutionHistory, maxResults: https://docs.aws.amazon.com/step-functions/latest/apireference/
+
+
+@contextmanager
+def running_step_functions(lambda_client: BaseClient) -> Iterator[None]:
+    """Let moto run state machines, and call functions through `lambda_client`, within the context.
+
+    Moto would make a client for every call from boto3's default session, which threads must not share.
+    """
+    with (
+        mock.patch.dict(default_user_config, {"stepfunctions": {"execute_state_machine": True}}),
+        mock.patch.object(lambda_eval_utils, "boto_client_for", lambda **_: lambda_client),
+    ):
+        yield
+    TMP_THREADS.clear()
+
+
+@contextmanager
+def faithful_step_functions() -> Iterator[None]:
+    """Within the context moto's Step Functions differ from AWS's no longer in what the sandbox's README lists."""
+    backend = models.StepFunctionsParserBackend
+    starting = threading.Lock()
+    start, describe = backend.start_execution, StepFunctionResponse.describe_execution
+    set_error, set_timed_out = Environment.set_error, Environment.set_timed_out
+
+    def start_one_at_a_time(
+        self: models.StepFunctionsParserBackend,
+        state_machine_arn: str,
+        name: str | None = None,
+        execution_input: str | None = None,
+    ) -> Any:
+        chosen = name or str(uuid.uuid4())
+        self._validate_name(chosen)
+        with starting:
+            return start(self, state_machine_arn, chosen, execution_input)
+
+    def keep_first_end(self: Environment, error: ExecutionFailedEventDetails) -> None:
+        with self._state_mutex:
+            if not isinstance(self._program_state, ProgramStopped | ProgramTimedOut):
+                set_error(self, error)
+
+    def keep_first_end_before_timeout(self: Environment) -> None:
+        with self._state_mutex:
+            if not isinstance(self._program_state, ProgramStopped):
+                set_timed_out(self)
+
+    def describe_all(self: StepFunctionResponse) -> ActionResult:
+        execution = _execution(self)
+        result = dict(_as_dict(describe(self).result), redriveCount=execution.redrive_count)
+        if execution.status == ExecutionStatus.TIMED_OUT.value:
+            result["stopDate"] = execution.stop_date
+        return ActionResult(result)
+
+    with (
+        mock.patch.object(models, "Execution", PlayedExecution),
+        mock.patch.object(backend, "start_execution", start_one_at_a_time),
+        mock.patch.object(Environment, "set_error", keep_first_end),
+        mock.patch.object(Environment, "set_timed_out", keep_first_end_before_timeout),
+        mock.patch.object(state, "StateData", _state_data),
+        mock.patch.object(StepFunctionResponse, "describe_execution", describe_all),
+        mock.patch.object(StepFunctionResponse, "stop_execution", _stop_execution),
+        mock.patch.object(StepFunctionResponse, "redrive_execution", _redrive_execution, create=True),
+        mock.patch.object(StepFunctionResponse, "get_execution_history", _get_execution_history),
+    ):
+        yield
+
+
+def _state_data(**given: object) -> dict[str, object]:
+    return {**given, "RetryCount": 0}
+
+
+def _stop_execution(self: StepFunctionResponse) -> ActionResult:
+    execution = _execution(self)
+    execution.stop(datetime.now(UTC), self._get_param("error"), self._get_param("cause"))
+    return ActionResult({"stopDate": execution.stop_date})
+
+
+def _redrive_execution(self: StepFunctionResponse) -> ActionResult:
+    execution = _execution(self)
+    execution.redrive()
+    return ActionResult({"redriveDate": datetime.now(UTC)})
+
+
+def _get_execution_history(self: StepFunctionResponse) -> ActionResult:
+    events = _execution(self).history()
+    if self._get_bool_param("reverseOrder", if_none=False):
+        events.reverse()
+    begin = int(self._get_param("nextToken", "0"))
+    end = begin + (self._get_int_param("maxResults") or _PAGE)
+    page: dict[str, object] = {"events": events[begin:end]}
+    if end < len(events):
+        page["nextToken"] = str(end)
+    return ActionResult(page)
+
+
+def _execution(response: StepFunctionResponse) -> PlayedExecution:
+    found: Any = response.stepfunction_backend.describe_execution(response._get_param("executionArn"))
+    if not isinstance(found, PlayedExecution):
+        raise TypeError(f"{found} was not started by the sandbox")
+    return found
+
+
+def _as_dict(result: object) -> dict[str, object]:
+    if not isinstance(result, dict):
+        raise TypeError(f"Not a result: {result}")
+    return result

@@ -1,0 +1,233 @@
+"""Plays Lambda: each function of the stack in processes of its own, under the runtime client that Lambda itself uses."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from tests.sandbox.aws_async import AsyncInvocations, Retries, Send
+from tests.sandbox.aws_faults import Answer, AwsRequest, error_answer
+from tests.sandbox.aws_worker import Invocation, Worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.sandbox.template import Function
+
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+PAYLOAD_LIMIT = 6 * 1024 * 1024
+INIT_LIMIT = 10.0  # seconds; after that Lambda starts the function again, inside its timeout
+
+Environment: TypeAlias = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an invocation gave: the payload, and whether it is an error (`FunctionError: Unhandled`)."""
+
+    request_id: str
+    payload: bytes
+    failed: bool
+
+    @property
+    def value(self) -> object:
+        """The payload as a value."""
+        value: object = json.loads(self.payload)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """A process the host started. `caller` is the access key id it signs its requests with."""
+
+    function: str
+    pid: int
+    command: tuple[str, ...]
+    environment: Environment
+    caller: str
+
+
+class LambdaHost:
+    """Runs the functions of a stack.
+
+    `environment` is what every process gets besides its own (endpoint and region of the sandbox). A process is started
+    when there is none free, up to `concurrency` for each function; beyond that an invocation waits. `logs` holds what
+    the processes wrote, line by line, by function; the same stands in a file a function in `workdir`. The lists are
+    complete after `close`.
+    """
+
+    def __init__(
+        self,
+        functions: Sequence[Function],
+        environment: Environment,
+        workdir: Path,
+        send: Send,
+        *,
+        retries: Retries,
+        concurrency: int = 10,
+        freeze: bool = True,
+        init_limit: float = INIT_LIMIT,
+    ) -> None:
+        self.logs: dict[str, list[str]] = {function.name: [] for function in functions}
+        self.processes: list[ProcessRecord] = []
+        self._functions = {function.name: function for function in functions}
+        self._environment = dict(environment)
+        self._workdir = workdir
+        self._freeze = freeze
+        self._init_limit = init_limit
+        self._slots = {function.name: threading.BoundedSemaphore(concurrency) for function in functions}
+        self._lock = threading.Lock()
+        self._idle: dict[str, list[Worker]] = defaultdict(list)
+        self._busy: dict[str, list[Worker]] = defaultdict(list)
+        self._callers: dict[str, Worker] = {}
+        self._closed = False
+        self.asynchronous = AsyncInvocations(self.invoke, send, retries)
+
+    def invoke(self, name: str, payload: bytes) -> Result:
+        """Invoke a function and return what it gave. `name` may be an ARN. Raises KeyError for an unknown function."""
+        function = self.function(name)
+        invocation = Invocation(str(uuid.uuid4()), function.arn, payload, function.timeout)
+        with self._slots[function.name]:
+            worker = self._take(function)
+            if not worker.invoke(invocation, self._init_limit):
+                self._give_back(function, worker)
+                worker = self._take(function)
+                if not worker.invoke(invocation, function.timeout):
+                    message = f"RequestId: {invocation.request_id} Error: Task timed out in its init phase"
+                    invocation.finish(
+                        json.dumps({"errorType": "Sandbox.Timedout", "errorMessage": message}).encode(), failed=True
+                    )
+            self._give_back(function, worker)
+        return Result(invocation.request_id, invocation.result, invocation.failed)
+
+    def invoke_event(self, name: str, payload: bytes) -> None:
+        """Take an event for a function: it is invoked soon, and again if it fails, as its own settings say."""
+        self.asynchronous.submit(self.function(name), payload)
+
+    def ping(self, name: str) -> bool:
+        """Return whether the function answers `{"call": "ping"}` with `{"ok": true}`."""
+        return self.invoke(name, b'{"call": "ping"}').value == {"ok": True}
+
+    def kill(self, name: str) -> list[int]:
+        """Kill (SIGKILL) the processes of a function that are at work; return their process ids."""
+        with self._lock:
+            workers = list(self._busy[self.function(name).name])
+        for worker in workers:
+            worker.kill()
+        return [worker.pid for worker in workers]
+
+    def kill_caller(self, request: AwsRequest) -> None:
+        """Kill (SIGKILL) the process that sent this request. Raises KeyError if it was none of ours."""
+        with self._lock:
+            worker = self._callers[request.caller]
+        worker.kill()
+
+    def function(self, name: str) -> Function:
+        """Return the function with this name, ARN or short name. Raises KeyError."""
+        own = name.rpartition(":function:")[2].partition(":")[0]
+        for function in self._functions.values():
+            if function.name == own or function.name.endswith(f"-{own}"):
+                return function
+        raise KeyError(name)
+
+    def answer(self, request: AwsRequest) -> Answer:
+        """Answer the Invoke API: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html."""
+        name = request.path.partition("/functions/")[2].partition("/invocations")[0].replace("%3A", ":")
+        request_id = str(uuid.uuid4())
+        try:
+            self.function(name)
+        except KeyError:
+            return error_answer("lambda", 404, "ResourceNotFoundException", f"Function not found: {name}")
+        if len(request.body) > PAYLOAD_LIMIT:
+            return error_answer("lambda", 413, "RequestTooLargeException", "The payload is larger than 6 MB")
+        headers = [("Content-Type", "application/json"), ("x-amzn-RequestId", request_id)]
+        if request.headers.get("x-amz-invocation-type", "RequestResponse") == "Event":
+            self.invoke_event(name, request.body)
+            return Answer(202, tuple(headers), b"")
+        result = self.invoke(name, request.body or b"{}")
+        headers.append(("X-Amz-Executed-Version", "$LATEST"))
+        if result.failed:
+            headers.append(("X-Amz-Function-Error", "Unhandled"))
+        return Answer(200, tuple(headers), result.payload)
+
+    def close(self) -> None:
+        """Kill every process, and wait for the end of what was asynchronous."""
+        with self._lock:
+            self._closed = True
+            workers = list(self._callers.values())
+        for worker in workers:
+            worker.close()
+        self.asynchronous.close()
+
+    def _take(self, function: Function) -> Worker:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("The sandbox is closed")
+            idle = self._idle[function.name]
+            while idle:
+                worker = idle.pop()
+                if worker.alive:
+                    self._busy[function.name].append(worker)
+                    return worker
+        return self._start(function)
+
+    def _give_back(self, function: Function, worker: Worker) -> None:
+        with self._lock:
+            self._busy[function.name].remove(worker)
+            if worker.alive:
+                self._idle[function.name].append(worker)
+
+    def _start(self, function: Function) -> Worker:
+        caller = f"SANDBOX{secrets.token_hex(6).upper()}"
+        command = [sys.executable, "-m", "awslambdaric", function.handler]
+        worker = Worker(
+            command,
+            self._process_environment(function, caller),
+            function.code,
+            lambda line: self._log(function.name, line),
+            freeze=self._freeze,
+        )
+        with self._lock:
+            self._busy[function.name].append(worker)
+            self._callers[caller] = worker
+            self.processes.append(
+                ProcessRecord(function.name, worker.pid, tuple(command), dict(worker.environment), caller)
+            )
+        return worker
+
+    def _process_environment(self, function: Function, caller: str) -> dict[str, str]:
+        # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html, "Defined runtime environment variables"
+        folders = [function.code, *function.layers]
+        return {
+            **self._environment,
+            "AWS_ACCESS_KEY_ID": caller,
+            "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20),
+            "AWS_SESSION_TOKEN": secrets.token_hex(20),
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
+            "AWS_LAMBDA_FUNCTION_NAME": function.name,
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+            "AWS_LAMBDA_LOG_STREAM_NAME": f"[$LATEST]{uuid.uuid4().hex}",
+            "LAMBDA_TASK_ROOT": str(function.code),
+            "LANG": "C.UTF-8",
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PYTHONPATH": os.pathsep.join(str(folder) for folder in folders),
+            "TZ": ":UTC",
+            "_HANDLER": function.handler,
+            **function.environment,
+        }
+
+    def _log(self, name: str, line: str) -> None:
+        self.logs[name].append(line)
+        with (self._workdir / f"{name}.log").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")

@@ -1,0 +1,166 @@
+"""A real registry (CNCF distribution) as an ordinary process; it reads its users anew when they change."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import bcrypt
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_BCRYPT_COST = 5  # htpasswd's own default: a login costs 1 ms here
+_READY_WITHIN = 20.0  # seconds
+_STOPPED_WITHIN = 5.0
+_LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
+
+
+class RegistryNotStartedError(Exception):
+    """The registry's process ended or did not listen in time; the text quotes the end of its log."""
+
+
+class Registry:
+    """The registry with its users; a context manager.
+
+    `stop` and `start` again make an outage: address, users and images stay. `close` removes everything.
+    """
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+        self._folder = Path(tempfile.mkdtemp(prefix="rekey-registry-"))
+        self._htpasswd = self._folder / "htpasswd"
+        self._hashes: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+        self._write_users()
+
+    @property
+    def url(self) -> str:
+        """The base address, without a slash at its end; known from the first `start` on."""
+        return f"http://{self.host}"
+
+    @property
+    def host(self) -> str:
+        """`127.0.0.1:PORT`: the registry's name in image references and `auths` keys."""
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def log(self) -> str:
+        """What the registry's process wrote so far."""
+        return (self._folder / "log").read_text(encoding="utf-8", errors="replace")
+
+    def start(self) -> Self:
+        """Start the process and return once it listens; raises `RegistryNotStartedError`."""
+        config = self._folder / "config.json"
+        config.write_text(json.dumps(self._config()), encoding="utf-8")
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [self._program, "serve", config],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                env={"PATH": os.environ.get("PATH", ""), "OTEL_TRACES_EXPORTER": "none"},
+            )
+        self._port = self._await_port(self._process)
+        return self
+
+    def stop(self) -> None:
+        """End the process; connections are refused from now on."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOPPED_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def close(self) -> None:
+        """Stop, and remove users and images."""
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def users(self) -> list[str]:
+        """The names of all users."""
+        with self._lock:
+            return list(self._hashes)
+
+    def add_user(self, name: str, password: str) -> None:
+        """Add a user; raises `ValueError` where there is one of that name."""
+        with self._lock:
+            if name in self._hashes:
+                raise ValueError(f"there is a user {name} already")
+            self._hash(name, password)
+
+    def set_password(self, name: str, password: str) -> None:
+        """Change a password: the old one is dead when this returns; raises `KeyError` where there is no such user."""
+        with self._lock:
+            if name not in self._hashes:
+                raise KeyError(name)
+            self._hash(name, password)
+
+    def _hash(self, name: str, password: str) -> None:
+        self._hashes[name] = bcrypt.hashpw(password.encode(), bcrypt.gensalt(_BCRYPT_COST)).decode()
+        self._write_users()
+
+    def _write_users(self) -> None:
+        """Write beside and rename.
+
+        The registry reads the file again when its modification time differs. The kernel's own stamps are some
+        milliseconds apart, so that two changes could share one: the time is set from a finer clock.
+        """
+        beside = self._folder / "htpasswd.new"
+        beside.touch(mode=0o600)
+        beside.write_text("".join(f"{name}:{hashed}\n" for name, hashed in self._hashes.items()), encoding="utf-8")
+        now = time.time_ns()
+        os.utime(beside, ns=(now, now))
+        beside.rename(self._htpasswd)
+
+    def _config(self) -> dict[str, object]:
+        """Return the configuration; JSON is YAML, which the registry reads."""
+        return {
+            "version": 0.1,
+            "log": {"level": "info", "formatter": "text"},
+            "storage": {"filesystem": {"rootdirectory": str(self._folder / "images")}, "delete": {"enabled": True}},
+            "http": {"addr": f"127.0.0.1:{self._port}", "secret": secrets.token_hex(16)},
+            "auth": {"htpasswd": {"realm": "Rekey sandbox", "path": str(self._htpasswd)}},
+        }
+
+    def _await_port(self, process: subprocess.Popen[bytes]) -> int:
+        deadline = time.monotonic() + _READY_WITHIN
+        while time.monotonic() < deadline:
+            if found := _LISTENING.search(self.log):
+                return int(found[1])
+            try:
+                process.wait(0.01)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+        self.stop()
+        raise RegistryNotStartedError(f"{self._program.name} does not listen: {self.log[-500:]}")

@@ -1,0 +1,146 @@
+"""Where a real server comes from: PATH, the cache, a Debian package, a Go build, or one sentence on what to install."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.servers import table
+from tests.servers.requirement import require
+from tests.servers.table import ServerMissingError, fetch, find
+
+SPEAKS = "#!/bin/sh\necho registry github.com/distribution/distribution v0\n"
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the one folder on PATH, empty."""
+    folder = tmp_path / "path"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def program(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(0o755)
+    return file
+
+
+def test_one_on_path_is_used_as_it_is(path: Path, cache: Path) -> None:
+    expected = program(path / "registry", SPEAKS)
+    assert find("registry", cache) == expected
+    assert fetch("registry", lambda _: None, cache) == expected
+    assert not cache.exists()
+
+
+def test_another_program_of_that_name_is_not_taken(path: Path, cache: Path) -> None:
+    program(path / "registry", "#!/bin/sh\necho windows-registry 1.0\n")
+    with pytest.raises(ServerMissingError, match="make servers"):
+        find("registry", cache)
+
+
+@pytest.mark.usefixtures("path")
+def test_nothing_to_be_had_says_what_to_install(cache: Path) -> None:
+    """One sentence for people, with what each way lacks."""
+    said: list[str] = []
+    with pytest.raises(ServerMissingError) as caught:
+        fetch("registry", said.append, cache)
+    assert "install Debian's package docker-registry, or Go" in str(caught.value)
+    assert "needs apt-get" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert said == [f"registry: not on PATH and not in {cache}"]
+
+
+def test_the_debian_package_is_unpacked_with_lists_of_our_own_where_the_machine_has_none(
+    path: Path, cache: Path
+) -> None:
+    """apt-get without lists fails first; then it is given lists in a folder of our own."""
+    program(
+        path / "apt-get",
+        '#!/bin/sh\nfor last; do :; done\n[ "$last" = update ] && exit 0\n'
+        'if [ "$1" != -o ]; then echo "E: Unable to locate package" >&2; exit 100; fi\n'
+        ": > docker-registry_2.8.9_amd64.deb\n",
+    )
+    unpack = f'/bin/mkdir -p "$3/usr/bin"\n/bin/cat > "$3/usr/bin/docker-registry" <<X\n{SPEAKS}X\n'
+    program(path / "dpkg", f'#!/bin/sh\n{unpack}/bin/chmod 755 "$3/usr/bin/docker-registry"\n')
+    said: list[str] = []
+    assert fetch("registry", said.append, cache) == cache / "registry/debian-2.8/usr/bin/docker-registry"
+    assert "a few seconds" in said[1]
+    assert find("registry", cache).is_relative_to(cache)
+
+
+def test_a_way_that_fails_leaves_the_next(path: Path, cache: Path) -> None:
+    """Another series of the package is refused; Go builds the pinned version then."""
+    program(path / "apt-get", "#!/bin/sh\n: > docker-registry_3.0.0_amd64.deb\n")
+    program(path / "dpkg", "#!/bin/sh\nexit 1\n")
+    program(
+        path / "go", f'#!/bin/sh\n/bin/cat > "$GOBIN/registry" <<X\n{SPEAKS}# $3\nX\n/bin/chmod 755 "$GOBIN/registry"\n'
+    )
+    built = fetch("registry", lambda _: None, cache)
+    assert built.is_relative_to(cache / "registry")
+    assert "github.com/distribution/distribution/v3/cmd/registry@v" in built.read_text()
+
+
+def test_a_failed_build_says_its_last_words(path: Path, cache: Path) -> None:
+    program(path / "go", "#!/bin/sh\necho downloading\necho no network >&2\nexit 1\n")
+    with pytest.raises(ServerMissingError, match=r"`go install .*` failed: no network"):
+        fetch("registry", lambda _: None, cache)
+    assert list((cache / "registry").iterdir()) == []
+
+
+def test_a_cached_one_that_does_not_run_here_is_fetched_anew(path: Path, cache: Path) -> None:
+    way = table.SERVERS["registry"].ways[1]
+    stale = program(cache / "registry" / way.folder / way.program, "not a program")
+    program(path / "go", f'#!/bin/sh\n/bin/cat > "$GOBIN/registry" <<X\n{SPEAKS}X\n/bin/chmod 755 "$GOBIN/registry"\n')
+    assert fetch("registry", lambda _: None, cache) == stale
+    assert stale.read_text() == SPEAKS
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_a_test_without_its_server_is_skipped_and_fails_in_ci(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="make servers"):
+        require("registry", cache)
+
+
+def test_a_second_run_takes_under_a_second() -> None:
+    require("registry")
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.servers.fetch", "registry"],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert time.monotonic() - begun < 1
+    assert done.stdout.startswith("registry: ")
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_an_unknown_server_is_named() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.servers.fetch", "harbour"],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no such server: harbour" in done.stderr
