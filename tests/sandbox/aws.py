@@ -11,6 +11,7 @@ import secrets
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from moto.core.base_backend import BackendDict
 
 from tests.sandbox import aws_resources
-from tests.sandbox.aws_async import Retries
 from tests.sandbox.aws_dynamodb import atomic_dynamodb
 from tests.sandbox.aws_http_api import HttpApi
 from tests.sandbox.aws_kinds import Place
@@ -33,7 +33,7 @@ from tests.sandbox.aws_stepfunctions import faithful_step_functions, running_ste
 from tests.sandbox.aws_template import Template
 from tests.sandbox.aws_wire import Wire
 from tests.sandbox.eventbridge import EventBridge, PassedEvent, Scheduler, UndeliverableError
-from tests.sandbox.lambdas import LambdaHost, Result
+from tests.sandbox.lambdas import HostSettings, LambdaHost, Result
 from tests.sandbox.template import Stack, read_stack
 
 if TYPE_CHECKING:
@@ -131,10 +131,9 @@ class Execution:
 class Cloud(AwsSandbox):
     """A stack of a template, deployed into a sandbox and running.
 
-    `overrides` are parameters as for `sam deploy --parameter-overrides`. `workdir` gets a log file a function.
-    `tick_every` (seconds) calls the schedules; None leaves that to `tick_now`. `retries` are the waits before the
-    second and third try of an asynchronous invocation. `concurrency` is how many processes of one function there are
-    at most. Raises TemplateError for a template the sandbox does not understand.
+    `overrides` are parameters as for `sam deploy --parameter-overrides`. `workdir` gets a log file a function. The
+    schedules stand still until `scheduler.start(seconds)`; `tick_now` calls them once. Raises TemplateError for a
+    template the sandbox does not understand.
     """
 
     def __init__(
@@ -144,19 +143,13 @@ class Cloud(AwsSandbox):
         workdir: Path,
         overrides: Mapping[str, str] | None = None,
         stack_name: str = "rekey-sandbox",
-        tick_every: float | None = None,
-        retries: Retries | None = None,
-        concurrency: int = 10,
-        freeze: bool = True,
+        settings: HostSettings | None = None,
     ) -> None:
         super().__init__(place=Place(stack_name))
         self.place = Place(stack_name, endpoint=self.endpoint)
         self._template = Template(template, self.place, overrides or {})
         self._workdir = workdir
-        self._tick_every = tick_every
-        self._retries = retries or Retries()
-        self._concurrency = concurrency
-        self._freeze = freeze
+        self._settings = settings or HostSettings()
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -168,9 +161,9 @@ class Cloud(AwsSandbox):
         return self
 
     def _deploy(self) -> None:
-        self._template.names.update(aws_resources.create_keys(self._template, self.client))
+        self._template.names.update(aws_resources.create_keys(self._template, self._client))
         self.stack: Stack = read_stack(self._template)
-        aws_resources.create(self.stack, self.client)
+        aws_resources.create(self.stack, self._client)
         once = Config(retries={"total_max_attempts": 1})
         self._senders = {service: self.session.client(service, config=once) for service in ("lambda", "sns", "sqs")}
         self._workdir.mkdir(parents=True, exist_ok=True)
@@ -179,13 +172,11 @@ class Cloud(AwsSandbox):
             _location(self.endpoint, self.place.region),
             self._workdir,
             self._send,
-            retries=self._retries,
-            concurrency=self._concurrency,
-            freeze=self._freeze,
+            self._settings,
         )
         self._wire.play("lambda", self.lambdas.answer)
         self._exit.callback(self.lambdas.close)
-        self._bridge = EventBridge(self.stack.rules, self._send, region=self.place.region, account=self.place.account)
+        self._bridge = EventBridge(self.stack.rules, self._send, self.place)
         self._wire.observers.append(self._bridge.observe)
         self._exit.callback(self._bridge.close)
         self.http_api = HttpApi(self.stack.routes, self.lambdas.invoke)
@@ -194,8 +185,6 @@ class Cloud(AwsSandbox):
         self._exit.callback(self._stop_executions)
         self.scheduler = Scheduler(self.stack.schedules, self._bridge.deliver)
         self._exit.callback(self.scheduler.stop)
-        if self._tick_every is not None:
-            self.scheduler.start(self._tick_every)
 
     @property
     def events(self) -> list[PassedEvent]:
@@ -210,10 +199,17 @@ class Cloud(AwsSandbox):
 
     def put_event(self, source: str, detail_type: str, detail: Mapping[str, Any], bus: str | None = None) -> str:
         """Put an event on the stack's bus (or another), and return its id."""
-        entry = {"Source": source, "DetailType": detail_type, "Detail": json.dumps(detail)}
-        name = bus or self.stack.buses[0]
-        answer: Mapping[str, Any] = self.client("events").put_events(Entries=[{**entry, "EventBusName": name}])
-        return str(answer["Entries"][0]["EventId"])
+        answer = self.client("events").put_events(
+            Entries=[
+                {
+                    "Source": source,
+                    "DetailType": detail_type,
+                    "Detail": json.dumps(detail),
+                    "EventBusName": bus or self.stack.buses[0],
+                }
+            ]
+        )
+        return answer["Entries"][0]["EventId"]
 
     def tick_now(self) -> list[Result]:
         """Call the functions of every schedule once, and return what they gave."""
@@ -230,11 +226,12 @@ class Cloud(AwsSandbox):
 
     def start_execution(self, state: Mapping[str, Any], name: str | None = None) -> str:
         """Start an execution with this input, and return its ARN."""
-        named = {"name": name} if name else {}
         text = json.dumps(state, sort_keys=True, separators=(",", ":"))
-        return self.client("stepfunctions").start_execution(stateMachineArn=self.machine_arn, input=text, **named)[
-            "executionArn"
-        ]
+        chosen = name or str(uuid.uuid4())
+        started = self.client("stepfunctions").start_execution(
+            stateMachineArn=self.machine_arn, input=text, name=chosen
+        )
+        return started["executionArn"]
 
     def execution(self, arn: str) -> Execution:
         """Return how an execution stands now. Raises ClientError (ExecutionDoesNotExist)."""
@@ -260,6 +257,9 @@ class Cloud(AwsSandbox):
                 raise TimeoutError(f"{arn} did not end within {within} s; it was in {self.execution(arn).states[-1:]}")
             time.sleep(0.02)
         return self.execution(arn)
+
+    def _client(self, service: str) -> Any:  # noqa: ANN401 which client it is, only the caller knows
+        return self.session.client(service)  # type: ignore[call-overload]
 
     def _send(self, arn: str, text: str) -> None:
         service, name = arn.split(":")[2], arn.rpartition(":")[2]

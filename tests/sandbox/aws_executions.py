@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from moto.core.exceptions import AWSError
 from moto.stepfunctions.parser.api import ExecutionStatus
@@ -38,7 +38,7 @@ class _Run(BaseExecutionWorkerCommunication):
     def _reflect_execution_status(self) -> None:
         with self.execution.ending:
             if self.execution.run is self and self.execution.exec_status == ExecutionStatus.RUNNING:
-                super()._reflect_execution_status()
+                super()._reflect_execution_status()  # type: ignore[no-untyped-call]
 
 
 class _Worker(ExecutionWorker):
@@ -60,7 +60,7 @@ class _Worker(ExecutionWorker):
 
     def _get_evaluation_environment(self) -> Environment:
         environment = super()._get_evaluation_environment()
-        context: dict[str, Any] = environment.states.context_object.context_object_data["Execution"]
+        context = cast("dict[str, Any]", environment.states.context_object.context_object_data["Execution"])
         context["RedriveCount"] = self._redrive_count
         if self._entry is not None:
             environment.states.reset(input_value=self._entry[1])
@@ -74,7 +74,7 @@ class PlayedExecution(Execution):
 
     exec_worker: _Worker
 
-    def __init__(self, **details: Any) -> None:
+    def __init__(self, **details: Any) -> None:  # noqa: ANN401 these are moto's, passed through
         super().__init__(**details)
         self.redrive_count = 0
         self.ending = threading.RLock()
@@ -116,15 +116,17 @@ class PlayedExecution(Execution):
     def history(self) -> HistoryEvents:
         """Return the events of all runs, numbered through."""
         environment = self.exec_worker.env
-        events: HistoryEvents = environment.event_manager.get_event_history() if environment else []
+        if environment is None:
+            return self._earlier
+        events = cast("HistoryEvents", environment.event_manager.get_event_history())
         first = len(self._earlier)
-        return self._earlier + [
-            {**event, "id": event["id"] + first, "previousEventId": event["previousEventId"] + first}
-            for event in events
-        ]
+        for event in events:
+            event["id"] += first
+            event["previousEventId"] += first
+        return self._earlier + events
 
     def _failed_state(self) -> tuple[str, Any] | None:
-        # Names of states are unique in the whole definition, so an inner state of a Map is never taken for an outer one.
+        # Names of states are unique in the whole definition: an inner state of a Map is never taken for an outer one.
         outer = json.loads(self.state_machine.definition)["States"]
         for event in reversed(self.history()):
             details = event.get("stateEnteredEventDetails", {})

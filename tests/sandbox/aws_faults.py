@@ -1,6 +1,6 @@
 """What a test can make of a request to AWS: refuse it, fail it, drop it before or after acting, call something.
 
-    faults.add("dynamodb", "TransactWriteItems", nth=2, effect=drop_after())
+    faults.add("dynamodb:TransactWriteItems", drop_after(), nth=2)
 
 An effect gets the request and `act`, which carries it out; it returns the answer or raises Dropped.
 """
@@ -38,6 +38,11 @@ class AwsRequest:
     at: datetime
     status: int | None = None
     dropped: bool = False
+
+    @property
+    def operation(self) -> str:
+        """Service and action in the notation of IAM policies: `dynamodb:PutItem`."""
+        return f"{self.service}:{self.action}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +122,7 @@ def call_after(callback: Callable[[AwsRequest], None]) -> Effect:
 class Fault:
     """One thing that is to go wrong. `seen` counts the requests that matched, `struck` those it struck."""
 
-    service: str
-    action: str
+    operation: str
     nth: int
     times: int | None
     effect: Effect
@@ -128,7 +132,7 @@ class Fault:
 
     def strikes(self, request: AwsRequest) -> bool:
         """Count a request, and return whether this fault strikes it."""
-        if (request.service, request.action) != (self.service, self.action) or not self.where(request):
+        if request.operation != self.operation or not self.where(request):
             return False
         self.seen += 1
         if self.seen < self.nth or (self.times is not None and self.struck >= self.times):
@@ -146,16 +150,18 @@ class Faults:
 
     def add(
         self,
-        service: str,
-        action: str,
-        *,
+        operation: str,
         effect: Effect,
+        *,
         nth: int = 1,
         times: int | None = 1,
         where: Callable[[AwsRequest], bool] = lambda _request: True,
     ) -> Fault:
-        """Let `effect` happen at the nth matching request from now, and at `times` - 1 more (None: at all that follow)."""
-        fault = Fault(service, action, nth, times, effect, where)
+        """Let `effect` happen at the nth request of this operation from now (of those for which `where` holds).
+
+        It happens `times` times in a row; None: at all that follow.
+        """
+        fault = Fault(operation, nth, times, effect, where)
         with self._lock:
             self._faults.append(fault)
         return fault

@@ -16,6 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
+from tests.sandbox.aws_intrinsics import as_text
+from tests.sandbox.aws_template import mapping
+
 if TYPE_CHECKING:
     from tests.sandbox.aws_intrinsics import Json
     from tests.sandbox.lambdas import Result
@@ -56,11 +59,11 @@ class HttpApi:
             return _message(431, "Request Header Fields Too Large")
         if len(body) > BODY_LIMIT:
             return _message(413, "Request Entity Too Large")
-        path, _, query = request.path.partition("?")
+        path = request.path.partition("?")[0]
         for route, pattern in self._routes:
             found = pattern.fullmatch(path)
             if found and route.method in {request.command, "ANY"}:
-                event = _event(request, route, path, query, found.groupdict(), body)
+                event = _event(request, route, found.groupdict(), body)
                 return _response(self._invoke(route.function, json.dumps(event).encode()))
         return _message(404, "Not Found")
 
@@ -76,8 +79,8 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
-    def handle_any(self) -> None:
-        """Answer one request."""
+    def do_GET(self) -> None:
+        """Answer one request, of whatever method."""
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         status, headers, content = self.server.api.answer(self, body)
         self.send_response(status)
@@ -86,9 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_DELETE = do_GET = do_PATCH = do_POST = do_PUT = handle_any
+    do_DELETE = do_PATCH = do_POST = do_PUT = do_GET  # noqa: N815 the names are http.server's
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the name is http.server's
         """Say nothing."""
 
 
@@ -99,9 +102,8 @@ def _path_pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", pattern))
 
 
-def _event(
-    request: _Handler, route: Route, path: str, query: str, parameters: dict[str, str], body: bytes
-) -> dict[str, Json]:
+def _event(request: _Handler, route: Route, parameters: dict[str, str], body: bytes) -> dict[str, Json]:
+    path, _, query = request.path.partition("?")
     now = datetime.now(UTC)
     headers: dict[str, str] = {}
     for name, value in request.headers.items():
@@ -155,10 +157,11 @@ def _response(result: Result) -> tuple[int, list[tuple[str, str]], bytes]:
         return _message(500, "Internal Server Error")
     match result.value:
         case {"statusCode": int(status), **rest}:
-            body, headers, cookies = rest.get("body", ""), rest.get("headers", {}), rest.get("cookies", [])
-            content = base64.b64decode(body) if rest.get("isBase64Encoded") else str(body).encode()
-            given = [(str(name).lower(), str(value)) for name, value in dict(headers).items()]
-            return status, [*given, *(("set-cookie", str(cookie)) for cookie in cookies)], content
+            content = str(rest.get("body", "")).encode()
+            if rest.get("isBase64Encoded"):
+                content = base64.b64decode(content)
+            headers = mapping(rest.get("headers", {}))
+            return status, [(name.lower(), as_text(value)) for name, value in headers.items()], content
         case value:  # without a status code the whole value is the body
             return 200, [("content-type", "application/json")], json.dumps(value).encode()
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Lookup: TypeAlias = Callable[[str], Json]
 
 _VARIABLE = re.compile(r"\$\{(!?)([^}]*)\}")
@@ -65,7 +65,7 @@ class Resolver:
         return resolved
 
     def text(self, node: Json) -> str:
-        """Return `node` resolved, as CloudFormation writes it into a string. Raises TemplateError for a list or a map."""
+        """Return `node` resolved, as CloudFormation writes it into a string. Raises TemplateError for a list."""
         return as_text(self.value(node))
 
     def condition(self, name: str) -> bool:

@@ -37,9 +37,9 @@ _KNOWN = {
 def create(stack: Stack, clients: Clients) -> None:
     """Create everything of the stack but its keys and functions. Raises TemplateError for an unknown property."""
     for table in stack.tables:
-        _create_table(_known("table", table), clients("dynamodb"))
+        _create_table(_known("table", table), clients)
     for bucket in stack.buckets:
-        _create_bucket(_known("bucket", bucket), clients("s3"))
+        _create_bucket(_known("bucket", bucket), clients)
     for alias in stack.aliases:
         clients("kms").create_alias(AliasName=alias.name, TargetKeyId=alias.properties["TargetKeyId"])
     for topic in stack.topics:
@@ -71,7 +71,8 @@ def _known(kind: str, resource: Resource) -> Resource:
     return resource
 
 
-def _create_table(table: Resource, client: Any) -> None:
+def _create_table(table: Resource, clients: Clients) -> None:
+    client = clients("dynamodb")
     properties = {key: value for key, value in table.properties.items() if key in _TABLE_PROPERTIES}
     client.create_table(TableName=table.name, **properties)
     if recovery := table.properties.get("PointInTimeRecoverySpecification"):
@@ -80,7 +81,8 @@ def _create_table(table: Resource, client: Any) -> None:
         client.update_time_to_live(TableName=table.name, TimeToLiveSpecification=lifetime)
 
 
-def _create_bucket(bucket: Resource, client: Any) -> None:
+def _create_bucket(bucket: Resource, clients: Clients) -> None:
+    client = clients("s3")
     region = client.meta.region_name
     client.create_bucket(Bucket=bucket.name, CreateBucketConfiguration={"LocationConstraint": region})
     if versioning := bucket.properties.get("VersioningConfiguration"):

@@ -39,7 +39,7 @@ def strict_secrets_manager() -> Iterator[None]:
     ) -> dict[str, object]:
         return get(backend, secret_id, version_id, version_stage if version_id or version_stage else CURRENT)
 
-    def never_another_value(
+    def never_another_value(  # noqa: PLR0913, PLR0917 the parameters are moto's
         backend: SecretsManagerBackend,
         secret_id: str,
         secret_string: str,
@@ -77,18 +77,7 @@ def _move_stage(
 ) -> tuple[str, str]:
     secret = _secret(backend, secret_id)
     stages: dict[str, list[str]] = {version: kept["version_stages"] for version, kept in secret.versions.items()}
-    for version in (remove_from_version_id, move_to_version_id):
-        if version and version not in stages:
-            raise InvalidParameterException(f"Not a valid version: {version}")
-    holder = next((version for version, kept in stages.items() if version_stage in kept), None)
-    if remove_from_version_id and remove_from_version_id != holder:
-        raise InvalidParameterException(f"{version_stage} is not attached to version {remove_from_version_id}")
-    if holder not in (None, remove_from_version_id, move_to_version_id):
-        raise InvalidParameterException(
-            f"The parameter RemoveFromVersionId can't be empty: {version_stage} is attached to version {holder}"
-        )
-    if version_stage == CURRENT and not move_to_version_id:
-        raise InvalidParameterException("You can only move AWSCURRENT to a different version, not remove it")
+    holder = _checked_holder(stages, version_stage, remove_from_version_id, move_to_version_id)
     if holder == move_to_version_id:
         return secret.arn, secret.name
     if holder:
@@ -102,6 +91,24 @@ def _move_stage(
             stages[holder].append(PREVIOUS)
         secret.set_default_version_id(move_to_version_id)
     return secret.arn, secret.name
+
+
+def _checked_holder(
+    stages: dict[str, list[str]], stage: str, remove_from: str | None, move_to: str | None
+) -> str | None:
+    for version in (remove_from, move_to):
+        if version and version not in stages:
+            raise InvalidParameterException(f"Not a valid version: {version}")
+    holder = next((version for version, kept in stages.items() if stage in kept), None)
+    if remove_from and remove_from != holder:
+        raise InvalidParameterException(f"{stage} is not attached to version {remove_from}")
+    if holder not in {None, remove_from, move_to}:
+        raise InvalidParameterException(
+            f"The parameter RemoveFromVersionId can't be empty: {stage} is attached to version {holder}"
+        )
+    if stage == CURRENT and not move_to:
+        raise InvalidParameterException("You can only move AWSCURRENT to a different version, not remove it")
+    return holder
 
 
 def _secret(backend: SecretsManagerBackend, secret_id: str) -> FakeSecret:

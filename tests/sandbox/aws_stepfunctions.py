@@ -38,7 +38,7 @@ def running_step_functions(lambda_client: BaseClient) -> Iterator[None]:
     """
     with (
         mock.patch.dict(default_user_config, {"stepfunctions": {"execute_state_machine": True}}),
-        mock.patch.object(lambda_eval_utils, "boto_client_for", lambda **_: lambda_client),
+        mock.patch.object(lambda_eval_utils, "boto_client_for", return_value=lambda_client),
     ):
         yield
     TMP_THREADS.clear()
@@ -55,9 +55,9 @@ def faithful_step_functions() -> Iterator[None]:
     def start_one_at_a_time(
         self: models.StepFunctionsParserBackend,
         state_machine_arn: str,
-        name: str | None = None,
-        execution_input: str | None = None,
-    ) -> Any:
+        name: str | None,
+        execution_input: str,
+    ) -> Any:  # noqa: ANN401 moto declares the parent's type for it
         chosen = name or str(uuid.uuid4())
         self._validate_name(chosen)
         with starting:
@@ -123,7 +123,7 @@ def _get_execution_history(self: StepFunctionResponse) -> ActionResult:
 
 
 def _execution(response: StepFunctionResponse) -> PlayedExecution:
-    found: Any = response.stepfunction_backend.describe_execution(response._get_param("executionArn"))
+    found: Any = response.stepfunction_backend.describe_execution(response._get_param("executionArn"))  # noqa: SLF001
     if not isinstance(found, PlayedExecution):
         raise TypeError(f"{found} was not started by the sandbox")
     return found

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.sandbox.aws_kinds import Place
 
-# `sam package` replaces a local path by the bucket and key it uploaded to. This bucket stands for "beside template.yaml".
+# `sam package` replaces a local path by the bucket and key it uploaded to. This bucket stands for our own folder.
 LOCAL = "beside-the-template"
 _LOCAL_PATHS = {
     "AWS::Serverless::Function": "CodeUri",
@@ -56,11 +56,7 @@ class Template:
         self._place = place
         source = _packaged(yaml_parse(path.read_text("utf-8")))
         self.parameters = _parameters(mapping(source.get("Parameters", {})), overrides)
-        session = boto3.Session(
-            aws_access_key_id="none",
-            aws_secret_access_key="none",
-            region_name=place.region,
-        )
+        session = boto3.Session(region_name=place.region)
         translated = Translator(_ManagedPolicies(), Parser(), boto_session=session).translate(
             source, parameter_values=dict(self.parameters)
         )
@@ -126,12 +122,13 @@ class Template:
         return self._active[logical_id]
 
     def _any_ref(self, name: str) -> Json:
+        place = self._place
         pseudo = {
-            "AWS::AccountId": self._place.account,
-            "AWS::Partition": self._place.partition,
-            "AWS::Region": self._place.region,
-            "AWS::StackId": f"arn:aws:cloudformation:{self._place.region}:{self._place.account}:stack/{self._place.stack}",
-            "AWS::StackName": self._place.stack,
+            "AWS::AccountId": place.account,
+            "AWS::Partition": place.partition,
+            "AWS::Region": place.region,
+            "AWS::StackId": f"arn:aws:cloudformation:{place.region}:{place.account}:stack/{place.stack}",
+            "AWS::StackName": place.stack,
             "AWS::URLSuffix": "amazonaws.com",
         }
         if name in pseudo:

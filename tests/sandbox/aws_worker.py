@@ -236,7 +236,7 @@ class _RuntimeHandler(BaseHTTPRequestHandler):
             self.server.worker.finish(body, failed=last == "error")
         self._reply(202, {"Content-Type": "application/json"}, b'{"status": "OK"}')
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the name is http.server's
         """Say nothing."""
 
     def _reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Plays EventBridge: takes what was put on a bus to the targets of the rules that match, and calls what is scheduled."""
+"""Plays EventBridge: takes what was put on a bus to the targets of the rules that match, and calls the schedules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from moto.events.models import EventPattern
 
@@ -17,8 +17,11 @@ from tests.sandbox.wire import next_order
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from moto.events.utils import EventMessageType
+
     from tests.sandbox.aws_async import Send
     from tests.sandbox.aws_faults import Answer, AwsRequest
+    from tests.sandbox.aws_kinds import Place
     from tests.sandbox.template import Rule, Schedule, Target
 
 Event: TypeAlias = "dict[str, Json]"
@@ -48,14 +51,11 @@ class EventBridge:
     taken at the `tries`-th time (185 tries in 24 hours on AWS). `events` is everything that was put, in order.
     """
 
-    def __init__(
-        self, rules: Sequence[Rule], send: Send, *, region: str, account: str, tries: int = 3, pause: float = 0.05
-    ) -> None:
+    def __init__(self, rules: Sequence[Rule], send: Send, place: Place, *, tries: int = 3, pause: float = 0.05) -> None:
         self.events: list[PassedEvent] = []
         self._patterns = [(rule, load_pattern(rule.pattern)) for rule in rules]
         self._send = send
-        self._region = region
-        self._account = account
+        self._place = place
         self._tries = tries
         self._pause = pause
         self._closing = threading.Event()
@@ -107,13 +107,17 @@ class EventBridge:
             "id": event_id,
             "detail-type": entry["DetailType"],
             "source": entry["Source"],
-            "account": self._account,
+            "account": self._place.account,
             "time": now,
-            "region": self._region,
+            "region": self._place.region,
             "resources": list(entry.get("Resources", [])),
             "detail": json.loads(entry["Detail"]),
         }
-        matching = [rule for rule, pattern in self._patterns if rule.bus == bus and pattern.matches_event(dict(event))]
+        matching = [
+            rule
+            for rule, pattern in self._patterns
+            if rule.bus == bus and pattern.matches_event(cast("EventMessageType", event))
+        ]
         self.events.append(PassedEvent(next_order(), bus, event, tuple(rule.name for rule in matching)))
         for target in (target for rule in matching for target in rule.targets):
             delivery = threading.Thread(target=self.deliver, args=(target, event), name="eventbridge", daemon=True)

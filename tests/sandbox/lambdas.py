@@ -1,4 +1,4 @@
-"""Plays Lambda: each function of the stack in processes of its own, under the runtime client that Lambda itself uses."""
+"""Plays Lambda: each function of the stack in processes of its own, under the runtime client Lambda itself uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from tests.sandbox.aws_async import AsyncInvocations, Retries, Send
@@ -55,13 +55,28 @@ class ProcessRecord:
     caller: str
 
 
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """How functions are run.
+
+    `retries` are the waits before the second and third try of an asynchronous invocation. There are at most
+    `concurrency` processes of one function; beyond that an invocation waits. With `freeze` a process stands still
+    between its invocations. A process that does not ask for its first event in `init_limit` seconds is started anew.
+    """
+
+    retries: Retries = field(default_factory=Retries)
+    concurrency: int = 10
+    freeze: bool = True
+    init_limit: float = INIT_LIMIT
+
+
 class LambdaHost:
     """Runs the functions of a stack.
 
-    `environment` is what every process gets besides its own (endpoint and region of the sandbox). A process is started
-    when there is none free, up to `concurrency` for each function; beyond that an invocation waits. `logs` holds what
-    the processes wrote, line by line, by function; the same stands in a file a function in `workdir`. The lists are
-    complete after `close`.
+    `environment` is what every process gets besides its own (endpoint and region of the sandbox); `send` delivers what
+    failed for good to its destination. A process is started when there is none free. `logs` holds what the processes
+    wrote, line by line, by function; the same stands in a file a function in `workdir`. A line may come a moment after
+    the answer; after `close` the lists are complete.
     """
 
     def __init__(
@@ -70,26 +85,21 @@ class LambdaHost:
         environment: Environment,
         workdir: Path,
         send: Send,
-        *,
-        retries: Retries,
-        concurrency: int = 10,
-        freeze: bool = True,
-        init_limit: float = INIT_LIMIT,
+        settings: HostSettings,
     ) -> None:
         self.logs: dict[str, list[str]] = {function.name: [] for function in functions}
         self.processes: list[ProcessRecord] = []
         self._functions = {function.name: function for function in functions}
         self._environment = dict(environment)
         self._workdir = workdir
-        self._freeze = freeze
-        self._init_limit = init_limit
-        self._slots = {function.name: threading.BoundedSemaphore(concurrency) for function in functions}
+        self._settings = settings
+        self._slots = {function.name: threading.BoundedSemaphore(settings.concurrency) for function in functions}
         self._lock = threading.Lock()
         self._idle: dict[str, list[Worker]] = defaultdict(list)
         self._busy: dict[str, list[Worker]] = defaultdict(list)
         self._callers: dict[str, Worker] = {}
         self._closed = False
-        self.asynchronous = AsyncInvocations(self.invoke, send, retries)
+        self.asynchronous = AsyncInvocations(self.invoke, send, settings.retries)
 
     def invoke(self, name: str, payload: bytes) -> Result:
         """Invoke a function and return what it gave. `name` may be an ARN. Raises KeyError for an unknown function."""
@@ -97,7 +107,7 @@ class LambdaHost:
         invocation = Invocation(str(uuid.uuid4()), function.arn, payload, function.timeout)
         with self._slots[function.name]:
             worker = self._take(function)
-            if not worker.invoke(invocation, self._init_limit):
+            if not worker.invoke(invocation, self._settings.init_limit):
                 self._give_back(function, worker)
                 worker = self._take(function)
                 if not worker.invoke(invocation, function.timeout):
@@ -193,7 +203,7 @@ class LambdaHost:
             self._process_environment(function, caller),
             function.code,
             lambda line: self._log(function.name, line),
-            freeze=self._freeze,
+            freeze=self._settings.freeze,
         )
         with self._lock:
             self._busy[function.name].append(worker)
@@ -204,7 +214,7 @@ class LambdaHost:
         return worker
 
     def _process_environment(self, function: Function, caller: str) -> dict[str, str]:
-        # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html, "Defined runtime environment variables"
+        # "Defined runtime environment variables": https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
         folders = [function.code, *function.layers]
         return {
             **self._environment,

@@ -216,16 +216,18 @@ def rate(expression: str) -> int:
 def _machines(template: Template) -> Iterator[StateMachine]:
     for logical_id, name, properties in template.of_type("AWS::StepFunctions::StateMachine"):
         text = (template.folder / _local(properties["DefinitionS3Location"])).read_text("utf-8")
-        values = mapping(properties.get("DefinitionSubstitutions", {}))
-        definition = _SUBSTITUTION.sub(lambda found, values=values: _substituted(found[1], values), text)
+        definition = _substituted(text, mapping(properties.get("DefinitionSubstitutions", {})))
         json.loads(definition)
         yield StateMachine(name, template.attribute(logical_id, "Arn"), definition)
 
 
-def _substituted(name: str, values: Mapping[str, Json]) -> str:
-    if name not in values:
-        raise TemplateError(f"The definition names ${{{name}}}, which DefinitionSubstitutions does not give")
-    return as_text(values[name])
+def _substituted(text: str, values: Mapping[str, Json]) -> str:
+    def replace(found: re.Match[str]) -> str:
+        if found[1] not in values:
+            raise TemplateError(f"The definition names {found[0]}, which DefinitionSubstitutions does not give")
+        return as_text(values[found[1]])
+
+    return _SUBSTITUTION.sub(replace, text)
 
 
 def _routes(template: Template) -> Iterator[Route]:

@@ -57,6 +57,11 @@ def test_routes(counter: Counter, client: httpx.Client) -> None:
     assert client.get("/count/a").status_code == 405
 
 
+def test_a_body_without_a_length_is_refused(counter: Counter, client: httpx.Client) -> None:
+    assert client.post("/count/a", content=iter([b"body"])).status_code == 411
+    assert counter.exchanges == []
+
+
 def test_the_log_holds_what_came(counter: Counter, client: httpx.Client) -> None:
     client.post("/count/a?x=1", content=b"body", headers={"Authorization": "Bearer abc"})
     (request,) = counter.requests("POST", "/count/.*")

@@ -2,8 +2,8 @@
 
 The registry's old password dies at the call and the new one is shown once: the order of these acts is what Rekey is.
 `steps/reset.py` does an act and asks again; nothing else decides. An act is chosen from what is written down, so
-another invocation that comes after a crash goes on at the same place. `Seen` belongs to one attempt and one invocation: what an
-earlier one saw counts only where it is written in the ledger.
+another invocation that comes after a crash goes on at the same place. `Seen` belongs to one attempt and one invocation:
+what an earlier one saw counts only where it is written in the ledger.
 """
 
 from dataclasses import dataclass

@@ -53,7 +53,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def task_handler(step: Callable[[Call], Event]) -> Callable[[Event, Context], Event]:
+def task_handler(step: Callable[[Call], State | Event]) -> Callable[[Event, Context], Event]:
     """Return the Lambda handler of a step that the state machine calls."""
 
     def read(event: Event, deadline: datetime) -> Event:
@@ -68,7 +68,8 @@ def task_handler(step: Callable[[Call], Event]) -> Callable[[Event, Context], Ev
             deadline=deadline,
         )
         logger.append_keys(registry=call.state.registry, generation=call.state.generation, execution=call.execution)
-        return step(call)
+        answer = step(call)
+        return answer.dump() if isinstance(answer, State) else answer
 
     return event_handler(read)
 

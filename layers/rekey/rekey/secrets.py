@@ -54,8 +54,8 @@ class Secrets:
         self._client: SecretsManagerClient = client or aws.client("secretsmanager")
         self._known: dict[str, Mapping[str, object]] = {}
 
-    def resolve(self, ref: CredentialRef, url: str) -> Credential:
-        """Return the credential for use at the server of `url`.
+    def resolve(self, ref: CredentialRef, url: str | None) -> Credential:
+        """Return the credential for use at the server of `url`, or for checking what arrived here where that is None.
 
         Raises CredentialUnusable where it is missing, may not be read, is not a JSON object of texts, or is not bound
         to this registry and host; Unreachable where Secrets Manager does not answer.
@@ -64,8 +64,10 @@ class Secrets:
         if name not in self._known:
             self._known[name] = self._fetch(name)
         document = self._known[name]
-        host = Origin.parse(url).netloc
-        for binding, wanted in zip(_BINDINGS, (self._registry, host), strict=True):
+        bound = {"registries": self._registry}
+        if url is not None:
+            bound["hosts"] = Origin.parse(url).netloc
+        for binding, wanted in bound.items():
             allowed = document.get(binding)
             if not isinstance(allowed, list):
                 raise CredentialUnusable(
@@ -89,7 +91,7 @@ class Secrets:
             ) from None
         except Denied:
             raise CredentialUnusable(
-                f"the secret {name} may not be read: allow secretsmanager:GetSecretValue on it, and kms:Decrypt on its key"
+                f"the secret {name} may not be read: allow secretsmanager:GetSecretValue on it and kms:Decrypt on its key"
             ) from None
         except Unfit as error:
             raise CredentialUnusable(f"{error}: it cannot be read") from None

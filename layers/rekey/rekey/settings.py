@@ -26,7 +26,7 @@ class Settings:
     state_machine_arn: str
     escrow_key_id: str
     signing_key_id: str
-    webhook_sources: Mapping[str, str]
+    webhook_sources: Mapping[str, Mapping[str, str]]
     prove_within: timedelta
     """How long a registry that cannot be asked holds back a password it has confirmed."""
     refusal_pause: timedelta

@@ -6,13 +6,14 @@ https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-githu
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import httpx
 import jwt
 
 from rekey import http
+from rekey.consumers.github_wire import GitHubWire
 from rekey.consumers.shard import Shard
 from rekey.errors import CredentialUnusable, Denied, Unintelligible
 from rekey.model.moment import parse
-from rekey.model.origin import Origin
 from rekey.model.plan import GitHubSecret
 from rekey.secrets import Credential
 
@@ -33,14 +34,15 @@ class Token:
 class GitHubTokens:
     """The tokens of one credential; an installation's is taken once a shard and renewed before it ends."""
 
-    def __init__(self, part: GitHubSecret, shard: Shard) -> None:
+    def __init__(self, part: GitHubSecret, shard: Shard, wire: GitHubWire) -> None:
         self._part = part
         self._shard = shard
+        self._wire = wire
         self._key = f"GitHub token of {part.auth.secret} at {part.api}"
-        self._service = f"GitHub ({Origin.parse(part.api).netloc})"
 
-    def prove_writing(self) -> bool:
-        """Whether a token from here is a proof of the right to write: an installation's is asked for with it.
+    @property
+    def of_an_app(self) -> bool:
+        """Whether these are an installation's: then a token proves the right to write, since it is asked for with it.
 
         Raises CredentialUnusable, Unreachable as `Secrets.resolve` does.
         """
@@ -80,35 +82,32 @@ class GitHubTokens:
         installation = credential["installation_id"]
         if not (installation.isascii() and installation.isdigit()):
             raise CredentialUnusable(f"`installation_id` of the secret {credential.name} is not a number")
-        client = self._shard.client(self._part.api, self._part.ca)
-        request = client.build_request(
-            "POST",
-            f"/app/installations/{installation}/access_tokens",
-            # No more than is needed, and a proof: GitHub answers 422 where the installation does not grant it.
-            json={"permissions": {"metadata": "read", "secrets": "write"}},
-            headers={"Authorization": f"Bearer {self._signed(credential)}", "Accept": "application/vnd.github+json"},
-        )
-        response = await self._shard.send(client, request, self._service, cost=5)
-        known = f"{self._service} does not know the app in the secret {credential.name}"
+        # No more than is needed, and a proof: GitHub answers 422 where the installation does not grant it.
+        wanted = {"permissions": {"metadata": "read", "secrets": "write"}}
+        path = f"/app/installations/{installation}/access_tokens"
+        response = await self._wire.send("POST", path, self._signed(credential), wanted)
+        return self._token_in(response, credential)
+
+    def _token_in(self, response: httpx.Response, credential: Credential) -> Token:
+        service, doing = self._wire.service, "the request of a token"
+        app = f"the app in the secret {credential.name}"
         match response.status_code:
             case 401:
-                raise CredentialUnusable(f"{known}: check `app_id` and `private_key`")
-            case 404:
-                raise CredentialUnusable(f"{known}, or not this installation: check `app_id` and `installation_id`")
+                raise CredentialUnusable(f"{service} refuses {app}: check `app_id` and `private_key`")
             case 403:
-                raise Denied(f"{self._service} lets the app's installation do nothing: it may be suspended there")
+                raise Denied(f"{service} refuses {app}: its installation may be suspended there")
+            case 404:
+                raise CredentialUnusable(f"{service} does not know {app}: check `app_id` and `installation_id`")
             case 422:
                 raise Denied(
-                    f"{self._service}: the app's installation does not grant `Secrets: read and write`: add it to the "
+                    f"{service}: the installation of {app} does not grant `Secrets: read and write`: add it to the "
                     "app's repository permissions and accept it at the installation"
                 )
-        answer = http.json_object(
-            http.expect(response, self._service, "a token's request"), self._service, "a token's request"
-        )
+        answer = http.json_object(http.expect(response, service, doing), service, doing)
         try:
             return Token(str(answer["token"]), parse(str(answer["expires_at"])))
         except (KeyError, ValueError):
-            raise Unintelligible(f"{self._service} answered a token's request without token or end") from None
+            raise Unintelligible(f"{service} answered {doing} without a token or its end") from None
 
     def _signed(self, credential: Credential) -> str:
         now = self._shard.now()

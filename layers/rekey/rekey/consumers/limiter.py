@@ -16,7 +16,7 @@ class Held(Unreachable):
 
 
 class Limiter:
-    """Lets calls through in the order they ask: so many points in any window, and none before a moment the service named.
+    """Lets calls through in the order they ask, so many points in any window, and none before a moment that is held.
 
     `deadline` is when the last call must have left; None is never.
     """

@@ -44,7 +44,7 @@ class Origin:
         address = _address(host)
         if address is None and (not _NAME.fullmatch(host) or _NUMBER.fullmatch(host)):
             raise ValueError(
-                "the host is neither a name nor an address: write names as DNS has them (xn--… for others)"
+                "the host is neither a name nor an address: write it as DNS has it (xn--… for other letters)"
             )
         if address is not None and (address.is_link_local or address.is_unspecified or address == _METADATA_V6):
             raise ValueError("this address is refused: the cloud's metadata service lives at such ones")

@@ -129,6 +129,12 @@ class Ledger:
         requests = [request for request in found if request is not None and request.state is RequestState.OPEN]
         return sorted(requests, key=lambda request: request.arrived_at)
 
+    def requests_of(self, registry: str, generation: int) -> list[Request]:
+        """Return the requests that a rotation met, and those that are open beside it, oldest first."""
+        found = (read_record(Request, item) for item in self.table.query(partition(registry), "request#"))
+        requests = [r for r in found if r is not None and (r.closed_by == generation or r.state is RequestState.OPEN)]
+        return sorted(requests, key=lambda request: request.arrived_at)
+
     def request(self, registry: str, key: str) -> Request | None:
         """Return one request."""
         return read_record(Request, self.table.get(partition(registry), f"request#{key}"))

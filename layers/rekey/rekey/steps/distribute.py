@@ -14,7 +14,6 @@ from rekey.consumers.shard import Shard
 from rekey.contracts import Consumer, Delivery
 from rekey.errors import Conflict, Defect, InputInvalid, RekeyError
 from rekey.model.names import Generation, StoreVersion
-from rekey.model.plan import Plan
 from rekey.model.rotation import Fence, Rotation
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, Receipt
 from rekey.observability import logger, places
@@ -61,7 +60,7 @@ class _Work:
             raise Defect(f"the ledger has no rotation {registry}/{generation}")
         self.rotation: Rotation = rotation
         self.folder = bench.folder(registry, generation)
-        self.plan: Plan = self.folder.plan()
+        self.plan = self.folder.plan()
         self.parts = {part.name: part for part in self.plan.consumers}
         self.file: ShardFile = self.folder.shard(number)
 
@@ -69,7 +68,9 @@ class _Work:
         """Find the shard's consumers and prove what can be proven; note it in the shard's file."""
 
         async def work(shard: Shard) -> tuple[EntryState, ...]:
-            return await asyncio.gather(*(self._prepare_entry(shard, state.entry) for state in self.file.entries))
+            return tuple(
+                await asyncio.gather(*(self._prepare_entry(shard, state.entry) for state in self.file.entries))
+            )
 
         entries = self._in_shard(work)
         self.folder.save_shard(ShardFile(self.number, entries, prepared=True))
@@ -172,11 +173,10 @@ class _Work:
         """Run the work with the shard's one client and limiter, and close them before the handler returns."""
 
         async def inside() -> T:
-            shard = Shard(self.rotation.registry, Secrets(self.rotation.registry))
-            try:
+            secrets = Secrets(self.rotation.registry)
+            last = self.call.deadline - UNWIND
+            async with Shard(self.plan.registry, secrets, runtime.now, last) as shard:
                 return await work(shard)
-            finally:
-                await shard.close()
 
         return asyncio.run(inside())
 
@@ -188,7 +188,7 @@ class _Work:
         return self.bench.ledger.receipts(self.rotation.registry, self.rotation.generation, self.number)
 
     def _delivery(self) -> Delivery:
-        """What consumers are handed: the version that the ledger calls promoted, read from the store."""
+        """Return what consumers are handed: the version that the ledger calls promoted, read from the store."""
         rotation, registry = self.rotation, self.plan.registry
         if rotation.store_version is None or rotation.promoted_at is None:
             raise Defect(f"rotation {rotation.id} has no promoted password: no consumer is told before that")

@@ -5,9 +5,9 @@ act, writes it down, and asks again. The answer and the password live in this in
 """
 
 import secrets
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from rekey import gate, runtime
 from rekey.bus import Told
@@ -20,10 +20,14 @@ from rekey.model.state import Next, Outcome, State
 from rekey.model.verdict import LoginVerdict
 from rekey.observability import logger
 from rekey.protocol import Act, Limits, Records, Seen, Step, next_act
-from rekey.records.escrow import Envelope
 from rekey.runtime import Call
 from rekey.steps import checks
 from rekey.steps.bench import Bench
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rekey.records.escrow import Envelope
 
 ESCROW_WRITE = timedelta(seconds=15)
 """What must be left of the function's time after the call: the escrow write, with its retries, and a margin."""
@@ -319,6 +323,7 @@ class Reset:
         self._save(
             attempt={"promoted_at": now},
             phase=Phase.DELIVERING,
+            resets=self.rotation.resets + (attempt.kind is AttemptKind.PASTED),
             store_version=version,
             promoted_at=now,
             called_at=self.rotation.called_at or attempt.called_at,

@@ -1,6 +1,7 @@
 """Verify: what the registry says. The new password is accepted, the old one refused, the contents are untouched.
 
-New password first. Wrong logins lock accounts: each is counted before the next, and a fact that stands is not asked again.
+New password first. Wrong logins lock accounts: each is counted before the next, and a fact that stands is not asked
+again.
 """
 
 from datetime import timedelta
@@ -140,7 +141,7 @@ class Verification:
 
 
 def missing(before: Contents, after: Contents) -> list[str]:
-    """Return every tag that was there before and is not, or is another image, after. What was pushed since is no loss."""
+    """Return every tag that was there before and is gone or another image after. What was pushed since is no loss."""
     return [
         f"{repository}:{tag}"
         for repository, tags in before.repositories.items()

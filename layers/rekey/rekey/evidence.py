@@ -1,0 +1,184 @@
+"""The evidence of a rotation: what was asked, what was done, what was seen. Pure, and without any secret."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from rekey.contracts import Contents, Prepared
+from rekey.model.moment import render
+from rekey.model.request import Request
+from rekey.model.rotation import Attempt, Rotation
+from rekey.model.state import Outcome
+from rekey.model.verdict import ConsumerOutcome, LoginVerdict, Receipt
+
+STILL_OPEN = "still open"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything a report is made of."""
+
+    rotation: Rotation
+    attempts: Sequence[Attempt]
+    requests: Sequence[Request]
+    consumers: Sequence[tuple[str, str]]
+    """Name and type of every consumer that is known, told or not."""
+    receipts: Sequence[Receipt]
+    before: Contents | None
+    warnings: Sequence[Prepared] = field(default=())
+
+
+def outcome_of(found: Findings) -> Outcome:
+    """Return how a rotation whose password is promoted stands. Finished only where nothing is left to try."""
+    rotation = found.rotation
+    left = [receipt for receipt in found.receipts if receipt.outcome.left]
+    told = {receipt.consumer for receipt in found.receipts}
+    untold = [name for name, _ in found.consumers if name not in told]
+    if left or untold or not _proven(rotation):
+        return Outcome.UNFINISHED
+    if rotation.contents_unchanged is False:
+        return Outcome.NEEDS_ATTENTION
+    failed = [receipt for receipt in found.receipts if receipt.outcome is ConsumerOutcome.FAILED]
+    return Outcome.CONSUMERS_FAILED if failed else Outcome.FINISHED
+
+
+def _proven(rotation: Rotation) -> bool:
+    """Whether the new password is accepted and the old one, if there was one, refused."""
+    if rotation.new_verdict is not LoginVerdict.ACCEPTED:
+        return False
+    return rotation.old_version is None or rotation.old_verdict is LoginVerdict.REFUSED
+
+
+def given_up(receipts: Sequence[Receipt], now: datetime, until: datetime, tried_for: str) -> list[Receipt]:
+    """Return the receipts, those still left as failed where the time to try them is over."""
+    if now < until:
+        return list(receipts)
+    return [
+        Receipt(
+            consumer=receipt.consumer,
+            type=receipt.type,
+            outcome=ConsumerOutcome.FAILED,
+            reason=f"given up after {tried_for}: {receipt.reason}",
+            answered_at=receipt.answered_at,
+        )
+        if receipt.outcome.left
+        else receipt
+        for receipt in receipts
+    ]
+
+
+def build(found: Findings, outcome: Outcome, now: datetime) -> dict[str, object]:
+    """Return the document. INTERFACES of the project: at least these fields, and a reader may count on them."""
+    rotation = found.rotation
+    return {
+        "registry": rotation.registry,
+        "rotation": rotation.id,
+        "generation": rotation.generation,
+        "plan_version": rotation.plan_version,
+        "reason": rotation.reason.value,
+        "outcome": outcome.value,
+        "problems": list(rotation.problems),
+        "requests": [_request(request, rotation) for request in found.requests],
+        "password_changed": rotation.resets > 0 or rotation.completed,
+        "old_password": _old(rotation),
+        "new_password": _said(rotation.new_verdict, rotation.new_at),
+        "contents": _contents(rotation, found.before),
+        "consumers": [_consumer(receipt) for receipt in found.receipts],
+        "not_told": [name for name, _ in found.consumers if name not in {r.consumer for r in found.receipts}],
+        "waived": list(rotation.waived),
+        "warnings": [f"{prepared.consumer}: {prepared.warning}" for prepared in found.warnings],
+        "counts": {
+            "consumers": len(found.consumers),
+            "done": sum(receipt.outcome.done for receipt in found.receipts),
+        },
+        "credential_gap_s": _gap(found),
+        "times": {
+            "started": _moment(rotation.started_at),
+            "gate_passed": _moment(rotation.gate_at),
+            "called": _moment(rotation.called_at),
+            "answered": _moment(rotation.answered_at),
+            "promoted": _moment(rotation.promoted_at),
+            "reported": render(now),
+        },
+        "alert_to_refused_s": _alert_to_refused(found),
+        "resets": rotation.resets,
+        "attempts": [
+            {"number": attempt.number, "kind": attempt.kind.value, "outcome": attempt.outcome, "said": attempt.said}
+            for attempt in found.attempts
+        ],
+        "wrong_logins": rotation.wrong_logins,
+    }
+
+
+def _said(verdict: LoginVerdict | None, at: datetime | None) -> dict[str, object]:
+    return {"verdict": verdict.value if verdict else None, "at": _moment(at)}
+
+
+def _old(rotation: Rotation) -> dict[str, object]:
+    said = _said(rotation.old_verdict, rotation.old_at)
+    if rotation.completed and rotation.old_version is None:
+        return said | {"note": "the store held no earlier password to ask about"}
+    return said
+
+
+def _moment(at: datetime | None) -> str | None:
+    return render(at) if at else None
+
+
+def _request(request: Request, rotation: Rotation) -> dict[str, object]:
+    called = rotation.called_at
+    return {
+        "key": request.key,
+        "reason": request.reason.value,
+        "source": request.source,
+        "arrived": render(request.arrived_at),
+        "exposed": _moment(request.exposed_at),
+        "detected": _moment(request.detected_at),
+        "met": rotation.completed and called is not None and request.is_met_by(called),
+    }
+
+
+def _contents(rotation: Rotation, before: Contents | None) -> dict[str, object]:
+    repositories, tags, digests = before.count() if before else (None, None, None)
+    return {
+        "unchanged": rotation.contents_unchanged,
+        "repositories": repositories,
+        "tags": tags,
+        "digests": digests,
+        "note": rotation.contents_note,
+    }
+
+
+def _consumer(receipt: Receipt) -> dict[str, object]:
+    return {
+        "name": receipt.consumer,
+        "type": receipt.type,
+        "outcome": receipt.outcome.value,
+        "verdict": receipt.verdict.value,
+        "reason": receipt.reason,
+        "answered": _moment(receipt.answered_at),
+    }
+
+
+def _gap(found: Findings) -> float | str | None:
+    """Return the credential gap in seconds: from the reset call to the answer of the last consumer's write.
+
+    None where nothing was reset. "still open" while a consumer does not have the password.
+    """
+    called = found.rotation.called_at
+    if called is None:
+        return None
+    done = [receipt for receipt in found.receipts if receipt.outcome.done]
+    if len(done) < len(found.consumers) or not done:
+        return STILL_OPEN
+    last = max((receipt.answered_at for receipt in done if receipt.answered_at), default=None)
+    return None if last is None else round((last - called).total_seconds(), 3)
+
+
+def _alert_to_refused(found: Findings) -> float | None:
+    """Return the seconds from the first alert of a leak to the refusal of the old password."""
+    rotation = found.rotation
+    arrived = [request.arrived_at for request in found.requests]
+    if rotation.old_verdict is not LoginVerdict.REFUSED or rotation.old_at is None or not arrived:
+        return None
+    return round((rotation.old_at - min(arrived)).total_seconds(), 3)

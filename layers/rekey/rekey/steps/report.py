@@ -1,0 +1,180 @@
+"""Report: say how the execution ends, from the ledger alone; close what is met, write the evidence, free the lease.
+
+Ends well only where everything is done. What is unfinished is written down before the lease goes, and the tick comes
+back for it.
+"""
+
+import json
+import secrets
+
+from rekey import evidence, page, runtime
+from rekey.bus import Told
+from rekey.evidence import Findings
+from rekey.model.request import RequestState
+from rekey.model.rotation import Again, Fence, Phase, Rotation
+from rekey.model.state import Outcome, State
+from rekey.model.verdict import Receipt
+from rekey.observability import logger
+from rekey.records.dynamo import Write
+from rekey.records.ledger import following, open_mark
+from rekey.runtime import Call
+from rekey.steps.bench import Bench
+from rekey.steps.hand_back import hand_back
+
+_ENDS = {
+    Phase.STOPPED: Outcome.STOPPED,
+    Phase.READY: Outcome.READY,
+    Phase.NEEDS_ATTENTION: Outcome.NEEDS_ATTENTION,
+    Phase.PREPARING: Outcome.STOPPED,
+    Phase.RESETTING: Outcome.UNFINISHED,
+}
+
+
+def run(bench: Bench, call: Call) -> State:
+    """Return the state with the execution's outcome.
+
+    Another execution's registry is left alone: the outcome is then what the ledger says this one achieved.
+    """
+    state = call.state
+    lease = bench.leases.current(state.registry)
+    if lease is None or (lease.owner, lease.redrive) != (call.execution, call.redrive):
+        return state.model_copy(update={"outcome": _earlier_outcome(bench, call)})
+    return Report(bench, call, lease.fence(state.registry)).run()
+
+
+def _earlier_outcome(bench: Bench, call: Call) -> Outcome:
+    """Return what an earlier try of this report wrote, if its answer was lost; else nothing is known to be done."""
+    latest = bench.ledger.latest(call.state.registry)
+    if latest is not None and latest.execution == call.execution and latest.outcome:
+        return Outcome(latest.outcome)
+    return Outcome.UNFINISHED
+
+
+class Report:
+    """One execution's end."""
+
+    def __init__(self, bench: Bench, call: Call, fence: Fence) -> None:
+        self.bench, self.call, self.fence = bench, call, fence
+        self.now = runtime.now()
+        self.again = bench.ledger.again(fence.registry)
+        self.tries = self.again.tries if self.again else 0
+
+    def run(self) -> State:
+        """Write the end and return the state that says it."""
+        state = self.call.state
+        rotation = self.bench.ledger.latest(state.registry)
+        if rotation is None or rotation.execution != self.call.execution:
+            # Begin failed before it opened or took up a rotation: its requests stay open.
+            return self._end_without_rotation(state)
+        found = self._findings(rotation)
+        outcome = self._outcome(found)
+        ended = self._ended(found, outcome)
+        self._save_evidence(ended, outcome)
+        self._commit(rotation, ended, outcome)
+        self._tell(ended.rotation, outcome)
+        return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
+
+    def _findings(self, rotation: Rotation) -> Findings:
+        ledger, registry, generation = self.bench.ledger, rotation.registry, rotation.generation
+        folder = self.bench.folder(registry, generation)
+        shards = folder.shards(rotation.shards)
+        plan = folder.plan() if rotation.shards else None
+        types = {entry.name: entry.type for entry in plan.consumers} if plan else {}
+        names: list[tuple[str, str]] = []
+        for state in (state for shard in shards for state in shard.entries):
+            consumers = [consumer.consumer for consumer in state.consumers] or [state.entry]
+            names += [(name, types.get(state.entry, "")) for name in consumers]
+        receipts = ledger.receipts(registry, generation)
+        if rotation.promoted_at is not None and plan is not None:
+            until = rotation.promoted_at + plan.policy.recover_for
+            receipts = evidence.given_up(receipts, self.now, until, str(plan.policy.recover_for))
+        told = [(receipt.consumer, receipt.type) for receipt in receipts]
+        # An entry that made several consumers later than `prepare` is known by its receipts.
+        known = [pair for pair in names if pair not in told and not _made_several(pair[0], receipts)] + told
+        return Findings(
+            rotation=rotation,
+            attempts=ledger.attempts(registry, generation),
+            requests=ledger.requests_of(registry, generation),
+            consumers=sorted(set(known)),
+            receipts=sorted(receipts, key=lambda receipt: receipt.consumer),
+            before=folder.snapshot() if rotation.shards else None,
+            warnings=[c for shard in shards for state in shard.entries for c in state.consumers if c.warning],
+        )
+
+    def _outcome(self, found: Findings) -> Outcome:
+        return _ENDS.get(found.rotation.phase) or evidence.outcome_of(found)
+
+    def _ended(self, found: Findings, outcome: Outcome) -> Findings:
+        """Return the findings with the rotation as it stands after this report."""
+        rotation, error = found.rotation, self.call.state.error
+        changes: dict[str, object] = {"outcome": outcome.value}
+        if error and not rotation.problems:
+            changes["problems"] = (said(error),)
+        if outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED):
+            changes |= {"phase": Phase.FINISHED, "finished_at": self.now}
+        elif outcome is Outcome.STOPPED:
+            changes |= {"phase": Phase.STOPPED, "finished_at": rotation.finished_at or self.now}
+        elif outcome is Outcome.NEEDS_ATTENTION and rotation.phase is not Phase.NEEDS_ATTENTION:
+            changes |= {"phase": Phase.NEEDS_ATTENTION, "problems": (rotation.contents_note,)}
+        ended = rotation.having(**changes)
+        return Findings(
+            ended, found.attempts, found.requests, found.consumers, found.receipts, found.before, found.warnings
+        )
+
+    def _save_evidence(self, found: Findings, outcome: Outcome) -> None:
+        document = evidence.build(found, outcome, self.now)
+        folder = self.bench.folder(found.rotation.registry, found.rotation.generation)
+        folder.save_evidence(document, page.render(document))
+
+    def _commit(self, before: Rotation, found: Findings, outcome: Outcome) -> None:
+        """Write the end in one transaction: rotation, requests that are met, when to come back, the lease.
+
+        A completed reset meets its requests even where consumers are still to be told: those are the rotation's own.
+        """
+        rotation = found.rotation
+        saved = rotation.having(rev=secrets.token_hex(8))
+        writes: list[Write] = [following(before, saved), open_mark(saved)]
+        if rotation.completed and rotation.called_at is not None:
+            for request in found.requests:
+                if request.state is RequestState.OPEN and request.is_met_by(rotation.called_at):
+                    writes += self.bench.ledger.closing(request, rotation.generation)
+        writes.append(self._again(outcome))
+        lingering = self.call.state.error is not None
+        hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=writes)
+
+    def _again(self, outcome: Outcome) -> Write:
+        """Return the write of when the tick may come back; what is done counts from nought again."""
+        done = outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED, Outcome.READY)
+        tries = 0 if done else self.tries + 1
+        at = self.now if done else self.now + self.bench.settings.again_in(self.tries)
+        again = Again(registry=self.fence.registry, tries=tries, at=at, rev=secrets.token_hex(8))
+        return following(self.again or again.having(rev=""), again)
+
+    def _end_without_rotation(self, state: State) -> State:
+        error = state.error or {}
+        logger.error("nothing was begun", extra={"error": error.get("Error")})
+        hand_back(self.bench, self.fence, self.now, may_linger=True, also=[self._again(Outcome.STOPPED)])
+        self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=said(error) if error else "nothing was begun")
+        return state.model_copy(update={"outcome": Outcome.STOPPED, "next": None, "until": None})
+
+    def _tell(self, rotation: Rotation, outcome: Outcome) -> None:
+        bus = self.bench.bus
+        if outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED):
+            bus.tell(Told.ROTATION_FINISHED, rotation.registry, rotation=rotation.id, outcome=outcome.value)
+        if outcome in (Outcome.STOPPED, Outcome.CONSUMERS_FAILED) and not self.tries:  # the first time, not every try
+            why = "; ".join(rotation.problems) or "consumers failed: the report names them"
+            bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
+
+
+def _made_several(entry: str, receipts: list[Receipt]) -> bool:
+    return any(receipt.consumer.startswith(f"{entry}/") for receipt in receipts)
+
+
+def said(error: dict[str, str]) -> str:
+    """Return what a Catch brought, in words: our own errors' messages, and for all others only their name."""
+    try:
+        cause = json.loads(error.get("Cause", ""))
+    except ValueError:
+        cause = {}
+    message = cause.get("errorMessage") if isinstance(cause, dict) else None
+    return f"{error.get('Error')}: {message}" if message else str(error.get("Error"))

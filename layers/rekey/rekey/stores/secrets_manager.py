@@ -1,0 +1,238 @@
+"""AWS Secrets Manager: the candidate under AWSPENDING, the password in force under AWSCURRENT.
+
+A version's id is the token it was written under. Every read names a version or a stage. What AWS does is from
+https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html and
+API_UpdateSecretVersionStage.html beside it.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rekey import aws
+from rekey.contracts import Candidate, Stored
+from rekey.errors import Conflict, NotFound, RekeyError, Superseded, Unfit, Unreachable
+from rekey.model import plan
+from rekey.model.names import Generation, StoreVersion
+from rekey.stores import secret_value
+
+if TYPE_CHECKING:
+    from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
+
+_CURRENT, _PENDING = "AWSCURRENT", "AWSPENDING"
+_CHECK = "REKEY_CHECK"
+"""The label under which a check writes. It is taken off again, which proves the right that promoting needs."""
+_ROUNDS = 5
+"""How often promoting looks again because somebody else wrote in between."""
+
+
+class SecretsManagerStore:
+    """One secret. It must exist: who may read it is decided where it is made."""
+
+    def __init__(
+        self,
+        part: plan.SecretsManagerStore,
+        registry: plan.RegistryPart,
+        client: "SecretsManagerClient | None" = None,
+    ) -> None:
+        self._name = part.name
+        self._registry = registry.name
+        self._client: SecretsManagerClient = client or aws.client("secretsmanager")
+        self.reference: Mapping[str, str] = {
+            "type": part.type,
+            "name": part.name,
+            "region": self._client.meta.region_name,
+        }
+
+    def check(self, token: str) -> None:
+        """Prove the rights to write, to read and to move a stage, with a value that is no password.
+
+        Readers never see it: they read AWSCURRENT, and get it there only where nothing was in force before.
+        """
+        self._refuse_unfit(self._describe())
+        self.current()
+        version = _derived("check", token)
+        self._put(version, secret_value.placeholder(self._registry), _CHECK)
+        kept = self._value(version)
+        if kept is None:
+            raise Unreachable(f"{self._what}: a value that was just written cannot be read back yet")
+        if not secret_value.is_placeholder(kept):
+            raise Conflict(f"{self._what}: version {version} holds what no check wrote")
+        holder = _holder(self._describe(), _CHECK)
+        if holder is not None:
+            self._take_off(_CHECK, holder)
+
+    def current(self) -> Stored | None:
+        """Return the password in force; None where there is none, or a placeholder.
+
+        Raises Unfit for a value in another shape: consumers read `username` and `password` out of JSON, and whoever
+        reads a bare text today would read JSON tomorrow.
+        """
+        found = self._get(VersionStage=_CURRENT)
+        if found is None:
+            return None
+        version, text = found
+        return None if secret_value.is_placeholder(text) else self._stored(version, text)
+
+    def stage(self, candidate: Candidate, token: str) -> StoreVersion:
+        """Write the candidate under AWSPENDING and read it back. `token`: 32 to 64 characters.
+
+        The first version ever put is in force at once, whatever stage is asked for: a new secret gets a placeholder.
+        """
+        if _holder(self._describe(), _CURRENT) is None:
+            self._put(_derived("placeholder", token), secret_value.placeholder(self._registry), _CHECK)
+        self._put(token, secret_value.written(candidate), _PENDING)
+        kept = self.find(token)
+        if kept is None:
+            raise Unreachable(f"{self._what}: the candidate that was just written cannot be read back yet")
+        if (kept.password, kept.generation) != (candidate.password, candidate.generation):
+            raise Conflict(f"{self._what}: version {token} exists with another value")
+        return kept.version
+
+    def find(self, token: str) -> Stored | None:
+        """Return the candidate that was staged under this token, or None."""
+        text = self._value(token)
+        return None if text is None else self._stored(token, text)
+
+    def read(self, version: StoreVersion) -> Stored:
+        """Return one version. Raises NotFound where AWS does not have it (any more)."""
+        found = self.find(version)
+        if found is None:
+            raise NotFound(f"{self._what} has no version {version} (any more)")
+        return found
+
+    def promote(self, version: StoreVersion, over: StoreVersion | None) -> None:
+        """Move AWSCURRENT from `over` to this version, or from whatever lower generation is in force."""
+        for _ in range(_ROUNDS):
+            if over is not None and self._moved(version, over):
+                break
+            over = self._in_the_way(version)
+            if over is None:
+                break
+        else:
+            raise Conflict(f"{self._what}: others keep changing what is in force")
+        self._clean_up(version)
+
+    @property
+    def _what(self) -> str:
+        return f"the secret {self._name}"
+
+    def _moved(self, version: StoreVersion, over: StoreVersion) -> bool:
+        """Whether AWSCURRENT moved. AWS has no error of its own for "somebody was faster": it is an invalid parameter."""
+        try:
+            with aws.answering(f"secretsmanager:UpdateSecretVersionStage on {self._what}"):
+                self._client.update_secret_version_stage(
+                    SecretId=self._name, VersionStage=_CURRENT, MoveToVersionId=version, RemoveFromVersionId=over
+                )
+        except Unfit:
+            return False
+        return True
+
+    def _in_the_way(self, version: StoreVersion) -> StoreVersion | None:
+        """Return the version in force that this one may replace; None where this one is in force.
+
+        Raises Superseded where a higher generation is in force, NotFound where this version is gone. A value in another
+        shape, put there by hand since the check, is replaced: a password that works goes before it.
+        """
+        described = self._describe()
+        self._refuse_unfit(described)
+        holder = _holder(described, _CURRENT)
+        if holder == version:
+            return None
+        mine = self.read(version).generation
+        if holder is None:
+            raise Unfit(f"{self._what} has no version in force that another could follow")
+        text = self._value(holder)
+        theirs = Generation(0) if text is None else secret_value.generation(text)
+        if theirs > mine:
+            raise Superseded(f"{self._what} holds generation {theirs}, and this is {mine}")
+        return holder
+
+    def _clean_up(self, version: StoreVersion) -> None:
+        """Take AWSPENDING off what is in force now: it would keep RotateSecret from ever starting."""
+        try:
+            self._take_off(_PENDING, version)
+        except Unreachable:
+            return  # the password is in force: a label that stays is no reason to hold back its delivery
+
+    def _take_off(self, stage: str, version: str) -> None:
+        try:
+            with aws.answering(f"secretsmanager:UpdateSecretVersionStage on {self._what}"):
+                self._client.update_secret_version_stage(
+                    SecretId=self._name, VersionStage=stage, RemoveFromVersionId=version
+                )
+        except Unfit:
+            return  # it is not there (any more): a later candidate or another check has it
+
+    def _put(self, token: str, text: str, stage: str) -> None:
+        """Write a version. Does nothing where it exists, with this value or with another: who writes reads it back."""
+        try:
+            with aws.answering(f"secretsmanager:PutSecretValue on {self._what}"):
+                self._client.put_secret_value(
+                    SecretId=self._name, ClientRequestToken=token, SecretString=text, VersionStages=[stage]
+                )
+        except NotFound:
+            raise self._missing() from None
+        except Conflict:
+            return
+
+    def _value(self, version: str) -> str | None:
+        found = self._get(VersionId=version)
+        return None if found is None else found[1]
+
+    def _get(self, **which: str) -> tuple[str, str] | None:
+        """Return a version's id and text, or None where the secret has no such version.
+
+        AWS says the same of a secret that does not exist; that one raises NotFound. A binary value is an empty text.
+        """
+        try:
+            with aws.answering(f"secretsmanager:GetSecretValue on {self._what}"):
+                found = self._client.get_secret_value(SecretId=self._name, **which)
+        except NotFound:
+            self._describe()
+            return None
+        return found["VersionId"], found.get("SecretString", "")
+
+    def _describe(self) -> "DescribeSecretResponseTypeDef":
+        try:
+            with aws.answering(f"secretsmanager:DescribeSecret on {self._what}"):
+                return self._client.describe_secret(SecretId=self._name)
+        except NotFound:
+            raise self._missing() from None
+
+    def _missing(self) -> NotFound:
+        return NotFound(
+            f"{self._what} does not exist: make it, without a value, with "
+            f"`aws secretsmanager create-secret --name {self._name}`"
+        )
+
+    def _refuse_unfit(self, described: "DescribeSecretResponseTypeDef") -> None:
+        """Raise Unfit for a secret that somebody else writes, or that nobody can write."""
+        region, problem = described.get("PrimaryRegion"), ""
+        if described.get("DeletedDate"):
+            problem = f"is to be deleted: `aws secretsmanager restore-secret --secret-id {self._name}`"
+        elif described.get("OwningService"):
+            problem = f"belongs to {described['OwningService']}: name a secret of your own in the plan"
+        elif described.get("RotationEnabled"):
+            problem = f"rotates by itself: `aws secretsmanager cancel-rotate-secret --secret-id {self._name}`"
+        elif region and region != self._client.meta.region_name:
+            problem = f"is a replica, which nobody can write: Rekey has to run in {region}"
+        if problem:
+            raise Unfit(f"{self._what} {problem}")
+
+    def _stored(self, version: str, text: str) -> Stored:
+        try:
+            return secret_value.read(text, StoreVersion(version), self._registry)
+        except RekeyError as error:
+            raise type(error)(f"{self._what}: {error}") from None
+
+
+def _holder(described: "DescribeSecretResponseTypeDef", stage: str) -> StoreVersion | None:
+    """Return the version that has a stage."""
+    versions = described.get("VersionIdsToStages", {})
+    return next((StoreVersion(version) for version, stages in versions.items() if stage in stages), None)
+
+
+def _derived(purpose: str, token: str) -> str:
+    return hashlib.sha256(f"{purpose} {token}".encode()).hexdigest()
