@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import CoreSchemaOrField, GenerateJsonSchema, JsonSchemaValue
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from rekey.model import plan
@@ -67,7 +67,7 @@ def _describe(part: dict[str, Any], fields: dict[str, str]) -> None:
 class _Generate(GenerateJsonSchema):
     """Leaves out what says nothing to a person: titles made of names, and defaults that mean "nothing given"."""
 
-    def field_title_should_be_set(self, schema: CoreSchemaOrField) -> bool:
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 (pydantic asks per schema)
         """Return False: an editor would show `Registry Id` beside `registry_id`."""
         return False
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import boto3
+import botocore.loaders
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -29,12 +30,16 @@ from tests.sandbox.aws_dynamodb import atomic_dynamodb
 from tests.sandbox.aws_http_api import HttpApi
 from tests.sandbox.aws_kinds import Place
 from tests.sandbox.aws_secrets import strict_secrets_manager
-from tests.sandbox.aws_stepfunctions import faithful_step_functions, running_step_functions
+from tests.sandbox.aws_stepfunctions import (
+    faithful_step_functions,
+    running_step_functions,
+    stop_executions,
+)
 from tests.sandbox.aws_template import Template
 from tests.sandbox.aws_wire import Wire
 from tests.sandbox.eventbridge import EventBridge, PassedEvent, Scheduler, UndeliverableError
 from tests.sandbox.lambdas import HostSettings, LambdaHost, Result
-from tests.sandbox.template import Stack, read_stack
+from tests.sandbox.template import read_stack
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,6 +54,7 @@ _LONGEST_TASK = 900 + 60  # seconds; a function runs 15 minutes at most
 
 # Moto keeps everything in module globals: one sandbox a process at a time.
 _only_one = threading.Lock()
+_loader = botocore.loaders.create_loader()  # shared: reading the models of AWS's services takes a quarter of a second
 
 
 class AwsSandbox:
@@ -59,16 +65,15 @@ class AwsSandbox:
     open in this process.
     """
 
-    def __init__(self, *, place: Place | None = None, repairs: Sequence[Repair] = REPAIRS) -> None:
+    place: Place
+    endpoint: str
+    requests: list[AwsRequest]
+    faults: Faults
+
+    def __init__(self, *, stack_name: str = "sandbox", repairs: Sequence[Repair] = REPAIRS) -> None:
         self._exit = ExitStack()
+        self._stack_name = stack_name
         self._repairs = repairs
-        self._wire = Wire()
-        self.endpoint = self._wire.endpoint
-        self.place = place or Place("sandbox")
-        self.requests: list[AwsRequest] = self._wire.requests
-        self.faults: Faults = self._wire.faults
-        self.session = boto3.Session(botocore_session=_botocore_session(self.endpoint, self.place.region))
-        self.client = self.session.client
 
     @property
     def env(self) -> dict[str, str]:
@@ -82,9 +87,22 @@ class AwsSandbox:
     def __enter__(self) -> Self:
         if not _only_one.acquire(blocking=False):
             raise RuntimeError("Another AWS sandbox is open in this process")
-        self._exit.callback(_only_one.release)
+        with ExitStack() as opened:
+            opened.callback(_only_one.release)
+            self._open(opened)
+            self._exit = opened.pop_all()
+        return self
+
+    def _open(self, opened: ExitStack) -> None:
         BackendDict.reset()
-        self._exit.callback(BackendDict.reset)
+        opened.callback(BackendDict.reset)
+        self._wire = Wire()
+        opened.callback(self._wire.stop)
+        self._wire.start()
+        self.endpoint, self.requests, self.faults = self._wire.endpoint, self._wire.requests, self._wire.faults
+        self.place = Place(self._stack_name, endpoint=self.endpoint)
+        self.session = boto3.Session(botocore_session=_botocore_session(self.endpoint, self.place.region))
+        self.client = self.session.client
         # Step Functions tries a call once: what follows from a failure, the state machine says.
         config = Config(
             parameter_validation=False,
@@ -92,12 +110,9 @@ class AwsSandbox:
             read_timeout=_LONGEST_TASK,
             max_pool_connections=100,
         )
-        self._exit.enter_context(running_step_functions(self.client("lambda", config=config)))
+        opened.enter_context(running_step_functions(self.client("lambda", config=config)))
         for repair in self._repairs:
-            self._exit.enter_context(repair())
-        self._wire.start()
-        self._exit.callback(self._wire.stop)
-        return self
+            opened.enter_context(repair())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -145,24 +160,17 @@ class Cloud(AwsSandbox):
         stack_name: str = "rekey-sandbox",
         settings: HostSettings | None = None,
     ) -> None:
-        super().__init__(place=Place(stack_name))
-        self.place = Place(stack_name, endpoint=self.endpoint)
-        self._template = Template(template, self.place, overrides or {})
+        super().__init__(stack_name=stack_name)
+        self._path = template
+        self._overrides = overrides or {}
         self._workdir = workdir
         self._settings = settings or HostSettings()
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        try:
-            self._deploy()
-        except BaseException:
-            self._exit.close()
-            raise
-        return self
-
-    def _deploy(self) -> None:
-        self._template.names.update(aws_resources.create_keys(self._template, self._client))
-        self.stack: Stack = read_stack(self._template)
+    def _open(self, opened: ExitStack) -> None:
+        super()._open(opened)
+        template = Template(self._path, self.place, self._overrides)
+        template.names.update(aws_resources.create_keys(template, self._client))
+        self.stack = read_stack(template)
         aws_resources.create(self.stack, self._client)
         once = Config(retries={"total_max_attempts": 1})
         self._senders = {service: self.session.client(service, config=once) for service in ("lambda", "sns", "sqs")}
@@ -174,17 +182,17 @@ class Cloud(AwsSandbox):
             self._send,
             self._settings,
         )
+        opened.callback(self.lambdas.close)
         self._wire.play("lambda", self.lambdas.answer)
-        self._exit.callback(self.lambdas.close)
         self._bridge = EventBridge(self.stack.rules, self._send, self.place)
+        opened.callback(self._bridge.close)
         self._wire.observers.append(self._bridge.observe)
-        self._exit.callback(self._bridge.close)
         self.http_api = HttpApi(self.stack.routes, self.lambdas.invoke)
+        opened.callback(self.http_api.stop)
         self.http_api.start()
-        self._exit.callback(self.http_api.stop)
-        self._exit.callback(self._stop_executions)
+        opened.callback(stop_executions)
         self.scheduler = Scheduler(self.stack.schedules, self._bridge.deliver)
-        self._exit.callback(self.scheduler.stop)
+        opened.callback(self.scheduler.stop)
 
     @property
     def events(self) -> list[PassedEvent]:
@@ -274,13 +282,6 @@ class Cloud(AwsSandbox):
         except (BotoCoreError, ClientError) as error:
             raise UndeliverableError(f"{arn} did not take what was sent") from error
 
-    def _stop_executions(self) -> None:
-        client = self.client("stepfunctions")
-        for machine in self.stack.machines:
-            running = client.list_executions(stateMachineArn=machine.arn, statusFilter="RUNNING")["executions"]
-            for execution in running:
-                client.stop_execution(executionArn=execution["executionArn"])
-
 
 def _location(endpoint: str, region: str) -> dict[str, str]:
     return {
@@ -295,6 +296,7 @@ def _location(endpoint: str, region: str) -> dict[str, str]:
 
 def _botocore_session(endpoint: str, region: str) -> botocore.session.Session:
     session = botocore.session.Session()
+    session.register_component("data_loader", _loader)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config"
         config.write_text(f"[default]\nregion = {region}\nendpoint_url = {endpoint}\n", "utf-8")

@@ -71,9 +71,12 @@ class AsyncInvocations:
             if wait(pending, timeout=within).not_done:
                 raise TimeoutError(f"{len(pending)} asynchronous invocations did not end within {within} s")
 
-    def close(self) -> None:
-        """Try nothing again, and wait for what runs."""
+    def stop(self) -> None:
+        """Try nothing again."""
         self._closing.set()
+
+    def join(self) -> None:
+        """Wait for what runs."""
         self._pool.shutdown(cancel_futures=True)
 
     def _forget(self, future: Future[None]) -> None:

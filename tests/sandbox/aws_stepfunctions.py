@@ -40,8 +40,18 @@ def running_step_functions(lambda_client: BaseClient) -> Iterator[None]:
         mock.patch.dict(default_user_config, {"stepfunctions": {"execute_state_machine": True}}),
         mock.patch.object(lambda_eval_utils, "boto_client_for", return_value=lambda_client),
     ):
-        yield
-    TMP_THREADS.clear()
+        try:
+            yield
+        finally:
+            stop_executions()
+            TMP_THREADS.clear()
+
+
+def stop_executions() -> None:
+    """Stop whatever runs, so that no thread of it outlives the sandbox."""
+    for _, _, backend in models.stepfunctions_parser_backends.iter_backends():
+        for execution in backend._get_executions(ExecutionStatus.RUNNING):  # noqa: SLF001
+            execution.stop(datetime.now(UTC), "SandboxClosed", None)
 
 
 @contextmanager

@@ -173,9 +173,10 @@ class LambdaHost:
         with self._lock:
             self._closed = True
             workers = list(self._callers.values())
+        self.asynchronous.stop()
         for worker in workers:
             worker.close()
-        self.asynchronous.close()
+        self.asynchronous.join()
 
     def _take(self, function: Function) -> Worker:
         with self._lock:

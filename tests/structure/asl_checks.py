@@ -1,7 +1,7 @@
 """What must hold in the state machine. Each check returns what is wrong, one sentence a finding."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from statelint.linter import Linter
 
@@ -14,23 +14,37 @@ HISTORY_LIMIT = 25_000
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/intrinsic-functions.html
 INTRINSICS = {
-    f"States.{name}"
-    for name in (
-        "Array ArrayContains ArrayGetItem ArrayLength ArrayPartition ArrayRange ArrayUnique Base64Decode Base64Encode "
-        "Format Hash JsonMerge JsonToString MathAdd MathRandom StringSplit StringToJson UUID"
-    ).split()
+    "States.Array",
+    "States.ArrayContains",
+    "States.ArrayGetItem",
+    "States.ArrayLength",
+    "States.ArrayPartition",
+    "States.ArrayRange",
+    "States.ArrayUnique",
+    "States.Base64Decode",
+    "States.Base64Encode",
+    "States.Format",
+    "States.Hash",
+    "States.JsonMerge",
+    "States.JsonToString",
+    "States.MathAdd",
+    "States.MathRandom",
+    "States.StringSplit",
+    "States.StringToJson",
+    "States.UUID",
 }
 # Fields whose value is a path by their own meaning: they need no `.$`.
 PATH_FIELDS = {"InputPath", "OutputPath", "ResultPath", "ItemsPath", "TimestampPath", "Variable", "CausePath"}
 
 
 def linted(machine: Node) -> list[str]:
-    """The definition is valid Amazon States Language."""
-    return Linter.validate(machine)
+    """Find what is not valid Amazon States Language."""
+    problems: list[str] = Linter.validate(machine)
+    return problems
 
 
 def choices_without_default(machine: Node) -> list[str]:
-    """Every Choice has a Default: no matching rule would end the execution in States.Runtime, which no Catch sees."""
+    """Find Choices without a Default: no matching rule ends an execution in States.Runtime, which no Catch sees."""
     return [
         f"{state.name} has no Default"
         for state in states(machine)
@@ -39,7 +53,7 @@ def choices_without_default(machine: Node) -> list[str]:
 
 
 def defaults_that_act(machine: Node) -> list[str]:
-    """A Default leads to Report or to a Fail through nothing that calls a function or waits."""
+    """Find Defaults that do not lead to Report or a Fail, or pass something that calls a function or waits."""
     found = []
     for state in states(machine):
         if state.body["Type"] != "Choice" or "Default" not in state.body:
@@ -53,7 +67,7 @@ def defaults_that_act(machine: Node) -> list[str]:
 
 
 def dangling(machine: Node) -> list[str]:
-    """Every state that is named exists where it is named."""
+    """Find names of states that do not exist where they are named."""
     return [
         f"{state.name} leads to {name}, which does not exist"
         for state in states(machine)
@@ -63,7 +77,7 @@ def dangling(machine: Node) -> list[str]:
 
 
 def unreachable(machine: Node) -> list[str]:
-    """Every state can be reached."""
+    """Find states that no way leads to."""
     found = []
     bodies = [machine, *(state.body["ItemProcessor"] for state in states(machine) if "ItemProcessor" in state.body)]
     for body in bodies:
@@ -79,7 +93,7 @@ def unreachable(machine: Node) -> list[str]:
 
 
 def unknown_intrinsics(machine: Node) -> list[str]:
-    """Only intrinsic functions that exist are called."""
+    """Find calls of intrinsic functions that do not exist."""
     return [
         f"{name} in {text!r}"
         for _, text in values(machine)
@@ -89,7 +103,7 @@ def unknown_intrinsics(machine: Node) -> list[str]:
 
 
 def paths_taken_for_text(machine: Node) -> list[str]:
-    """A path or an intrinsic function stands under a key that ends in `.$`: elsewhere it is passed on as it is written."""
+    """Find paths and intrinsic functions under a key without `.$`: they are passed on as they are written."""
     return [
         f"{key}: {text!r}"
         for key, text in values(machine)
@@ -100,13 +114,13 @@ def paths_taken_for_text(machine: Node) -> list[str]:
 
 
 def other_languages(machine: Node) -> list[str]:
-    """JSONPath only: the sandbox plays neither JSONata nor variables."""
+    """Find JSONata and variables: the sandbox plays JSONPath only."""
     named = [state.name for state in states(machine) if {"QueryLanguage", "Assign", "Arguments"} & state.body.keys()]
     return named + (["the machine"] if "QueryLanguage" in machine else [])
 
 
 def calls(machine: Node) -> list[str]:
-    """Every Task calls a function through `lambda:invoke`, with the owner and the whole state, and returns the state."""
+    """Find Tasks that do not call a function with the execution and the whole state, or do not return the state."""
     found = []
     for task in tasks(machine):
         payload = task.body.get("Parameters", {}).get("Payload", {})
@@ -120,24 +134,23 @@ def calls(machine: Node) -> list[str]:
 
 
 def tasks_without_timeout(machine: Node) -> list[str]:
-    """Every Task has a timeout."""
+    """Find Tasks without a timeout."""
     return [f"{task.name} has no TimeoutSeconds" for task in tasks(machine) if "TimeoutSeconds" not in task.body]
 
 
 def retries(machine: Node, definite: Collection[str]) -> list[str]:
-    """Every Task tries again for three minutes, on average of its full jitter, and never after a definite error."""
+    """Find Tasks that retry definite errors, or others for less than three minutes (half of the longest waits)."""
     found = []
     for task in tasks(machine):
-        match task.body.get("Retry"):
-            case [{"ErrorEquals": list(own), "MaxAttempts": 0}, {"ErrorEquals": ["States.ALL"], **retry}]:
-                if set(own) != set(definite):
-                    found.append(f"{task.name}: {sorted(set(own) ^ set(definite))}")
-                if retry.get("JitterStrategy") != "FULL":
-                    found.append(f"{task.name} has no full jitter")
-                if sum(delays(retry)) / 2 < LEAST_RETRY_SECONDS:
-                    found.append(f"{task.name} gives up after {sum(delays(retry)) / 2:.0f} s")
-            case _:
-                found.append(f"{task.name} does not retry States.ALL after its own definite errors")
+        own, *others = task.body.get("Retry", [{}])
+        if set(own.get("ErrorEquals", [])) != set(definite) or own.get("MaxAttempts") != 0:
+            found.append(f"{task.name} does not begin with all definite errors, never retried")
+        if [retrier["ErrorEquals"] for retrier in others] != [["States.ALL"]]:
+            found.append(f"{task.name} does not go on with States.ALL")
+        elif others[0].get("JitterStrategy") != "FULL":
+            found.append(f"{task.name} has no full jitter")
+        elif sum(delays(others[0])) / 2 < LEAST_RETRY_SECONDS:
+            found.append(f"{task.name} gives up after {sum(delays(others[0])) / 2:.0f} s")
     return found
 
 
@@ -148,7 +161,7 @@ def delays(retry: Node) -> list[float]:
 
 
 def uncaught(machine: Node) -> list[str]:
-    """Every Task catches everything: outside a Map into Report, Report itself into a Fail."""
+    """Find Tasks that are not caught: outside a Map into Report, inside with their shard left, Report into a Fail."""
     found = []
     for task in tasks(machine):
         match task.body.get("Catch"):
@@ -170,9 +183,14 @@ def _gives_back_its_shard(task: State, target: str) -> bool:
 
 
 def leaning_on_what_is_never_caught(machine: Node) -> list[str]:
-    """Nothing retries or catches an error that Step Functions offers to no Retry and no Catch."""
-    handlers = ((state, handler) for state in states(machine) for handler in _handlers(state.body))
-    return [f"{state.name} names {name}" for state, handler in handlers for name in handler["ErrorEquals"] if name in UNCAUGHT]
+    """Find names of errors that Step Functions offers to no Retry and no Catch."""
+    return [
+        f"{state.name} names {name}"
+        for state in states(machine)
+        for handler in _handlers(state.body)
+        for name in handler["ErrorEquals"]
+        if name in UNCAUGHT
+    ]
 
 
 def _handlers(body: Node) -> list[Node]:
@@ -180,12 +198,15 @@ def _handlers(body: Node) -> list[Node]:
 
 
 def maps(machine: Node) -> list[str]:
-    """Every Map is inline, is limited, and runs over `$.shards`; it keeps the list or overwrites it, never adds to it."""
+    """Find Maps that are not inline, are not limited, or do anything to `$.shards` but keep or overwrite it."""
     found = []
     for state in states(machine):
         if state.body["Type"] != "Map":
             continue
-        if state.body["ItemProcessor"]["ProcessorConfig"] != {"Mode": "INLINE"} or state.body["ItemsPath"] != "$.shards":
+        if (
+            state.body["ItemProcessor"]["ProcessorConfig"] != {"Mode": "INLINE"}
+            or state.body["ItemsPath"] != "$.shards"
+        ):
             found.append(f"{state.name} is no inline Map over the shards")
         if not 0 < state.body.get("MaxConcurrency", 0) <= 40:
             found.append(f"{state.name} sets no MaxConcurrency")
@@ -195,7 +216,7 @@ def maps(machine: Node) -> list[str]:
 
 
 def waits_that_do_not_return(machine: Node) -> list[str]:
-    """What answers `wait` is called again after a Wait until `$.until`."""
+    """Find Waits for a `wait` answer that do not wait until `$.until` and then ask again."""
     found = []
     for state in states(machine):
         if state.body["Type"] != "Wait" or "TimestampPath" not in state.body:
@@ -208,7 +229,7 @@ def waits_that_do_not_return(machine: Node) -> list[str]:
     return found
 
 
-def _followers(scope: dict[str, Node] | Node, name: str, depth: int) -> set[str]:
+def _followers(scope: Mapping[str, Node], name: str, depth: int) -> set[str]:
     found = set(exits(scope[name]))
     for _ in range(depth):
         found |= {follower for known in found for follower in exits(scope[known]) if scope[known]["Type"] == "Pass"}

@@ -1,7 +1,8 @@
 """The longest history an execution can have, over every way through the machine and every turn of every loop.
 
-The nodes of the search are (state, passes): a loop whose turns are counted and compared with a budget unrolls into a graph
-without a circle; one that is not is found as a circle. Counted as in AWS's documentation of the history's events:
+The nodes of the search are (state, passes): a loop whose turns are counted and compared with a budget unrolls into a
+graph without a circle. A loop that is not counted is found as a circle, one that is not compared by passes beyond every
+budget. Counted as in AWS's documentation of the history's events:
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html
 """
 
@@ -29,11 +30,12 @@ def longest(machine: Node, shards: int) -> int:
 def _longest(machine: Node, shards: int) -> int:
     known: dict[tuple[str, int], int] = {}
     above: list[tuple[str, int]] = []
+    budget = max(_budgets(machine), default=1)
 
     def events(name: str, passes: int) -> int:
         node = (name, passes)
-        if node in above:
-            raise EndlessLoopError(" > ".join(known_name for known_name, _ in above[above.index(node) :]))
+        if node in above or passes > budget:
+            raise EndlessLoopError(" > ".join([*dict.fromkeys(passed for passed, _ in above), name]))
         if node not in known:
             above.append(node)
             body = machine["States"][name]
@@ -46,10 +48,21 @@ def _longest(machine: Node, shards: int) -> int:
     return events(machine["StartAt"], 0)
 
 
+def _budgets(node: object) -> Iterator[int]:
+    if isinstance(node, dict):
+        if "NumericLessThan" in node:
+            yield node["NumericLessThan"]
+        for child in node.values():
+            yield from _budgets(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _budgets(child)
+
+
 def _own(body: Node, shards: int) -> int:
     match body["Type"]:
         case "Task":
-            attempts = sum(retrier["MaxAttempts"] for retrier in body["Retry"])
+            attempts: int = sum(retrier["MaxAttempts"] for retrier in body["Retry"])
             return _ENTERED_AND_EXITED + _CALL + _RETRY * attempts
         case "Map":
             iteration = _ITERATION + _longest(body["ItemProcessor"], shards)

@@ -87,7 +87,7 @@ def test_parameters_are_checked(tmp_path: Path, overrides: dict[str, str], messa
         ("!Join [", '!Cidr ["10.0.0.0/8", ', "Fn::Cidr is not known"),
         ("!Ref Table\n", "!Ref Tables\n", "no parameter or resource Tables"),
         ("!GetAtt Key.Arn", "!GetAtt Key.Color", "Fn::GetAtt of Color"),
-        ("rate(1 minute)", "cron(0 0 * * ? *)", r"plays rate\(…\) only"),
+        ("rate(1 minute)", '"cron(0 0 * * ? *)"', r"plays rate\(…\) only"),
     ],
 )
 def test_what_is_not_understood_is_an_error(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -102,7 +102,9 @@ def test_a_substitution_that_is_not_given_is_an_error(tmp_path: Path) -> None:
         read(path)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("rate(1 minute)", 60), ("rate(5 hours)", 18000), ("rate(1 day)", 86400)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("rate(1 minute)", 60), ("rate(5 hours)", 18000), ("rate(1 day)", 86400)]
+)
 def test_rates(text: str, seconds: int) -> None:
     assert rate(text) == seconds
 

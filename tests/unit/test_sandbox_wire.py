@@ -38,10 +38,10 @@ def sqs(aws: AwsSandbox) -> SQSClient:
 def test_requests_are_recorded_with_their_bodies(aws: AwsSandbox) -> None:
     aws.client("secretsmanager").create_secret(Name="a", SecretString="canary")
     aws.client("sns").create_topic(Name="b")
-    aws.client("s3").create_bucket(Bucket="c", CreateBucketConfiguration={"LocationConstraint": "ap-southeast-1"})
-    aws.client("s3").put_object(Bucket="c", Key="d", Body=b"canary")
-    aws.client("s3").list_objects_v2(Bucket="c")
-    aws.client("s3").get_object(Bucket="c", Key="d")
+    aws.client("s3").create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "ap-southeast-1"})
+    aws.client("s3").put_object(Bucket="bucket", Key="d", Body=b"canary")
+    aws.client("s3").list_objects_v2(Bucket="bucket")
+    aws.client("s3").get_object(Bucket="bucket", Key="d")
     assert [request.operation for request in aws.requests] == [
         "secretsmanager:CreateSecret",
         "sns:CreateTopic",
@@ -82,20 +82,20 @@ def test_a_refused_request_does_nothing(
     assert "QueueUrls" not in sqs.list_queues()
 
 
-@pytest.mark.parametrize(("effect", "there"), [(drop_before(), False), (drop_after(), True)])
+@pytest.mark.parametrize(("effect", "there"), [(drop_before(), []), (drop_after(), ["one"])])
 def test_a_dropped_request_leaves_the_caller_in_the_dark(
-    aws: AwsSandbox, sqs: SQSClient, effect: Effect, there: bool
+    aws: AwsSandbox, sqs: SQSClient, effect: Effect, there: list[str]
 ) -> None:
     aws.faults.add("sqs:CreateQueue", effect)
     with pytest.raises(ConnectionClosedError):
         sqs.create_queue(QueueName="one")
-    assert ("QueueUrls" in sqs.list_queues()) is there
+    assert [url.rpartition("/")[2] for url in sqs.list_queues().get("QueueUrls", [])] == there
     assert aws.requests[0].dropped
 
 
 def test_errors_of_xml_services_are_understood(aws: AwsSandbox) -> None:
-    for operation in ("s3:ListBuckets", "sns:ListTopics"):
-        aws.faults.add(operation.replace("s3:ListBuckets", "s3:GetBucket"), refuse("AccessDenied", 403))
+    for operation in ("s3:GetBucket", "sns:ListTopics"):
+        aws.faults.add(operation, refuse("AccessDenied", 403))
     for call in (aws.client("s3").list_buckets, aws.client("sns").list_topics):
         with pytest.raises(ClientError, match="AccessDenied"):
             call()

@@ -43,7 +43,7 @@ def ssl_context(ca: str | None = None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=certifi.where())
     try:
         return ssl.create_default_context(cadata=ca)
-    except (ssl.SSLError, ValueError):
+    except (ssl.SSLError, TypeError, ValueError):  # TypeError: not ASCII
         raise Unfit("the plan's `ca` is not a PEM certificate") from None
 
 

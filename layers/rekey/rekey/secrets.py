@@ -91,7 +91,8 @@ class Secrets:
             ) from None
         except Denied:
             raise CredentialUnusable(
-                f"the secret {name} may not be read: allow secretsmanager:GetSecretValue on it and kms:Decrypt on its key"
+                f"the secret {name} may not be read: allow secretsmanager:GetSecretValue on it "
+                "and kms:Decrypt on its key"
             ) from None
         except Unfit as error:
             raise CredentialUnusable(f"{error}: it cannot be read") from None

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 
 from rekey.consumers.docker_auths import config_key
 from rekey.consumers.github_client import GitHubClient, Repository, SealingKey
-from rekey.consumers.outcome import ServiceErrors, receipt_for
+from rekey.consumers.outcome import ServiceErrors, receipt_for, receipt_of_unprepared
 from rekey.consumers.shard import Shard
 from rekey.contracts import Delivery, Prepared
 from rekey.errors import Denied, NotFound, Unfit
@@ -45,9 +45,9 @@ class GitHubSecretConsumer:
 
     async def deliver(self, delivery: Delivery, prepared: Prepared) -> Receipt:
         """Seal the password and write it."""
-        full_name = prepared.facts.get("repository") or self._part.repository
+        full_name = prepared.facts.get("repository")
         if full_name is None:
-            return self._failed(prepared)
+            return receipt_of_unprepared(prepared, self._part.type, self._shard.now())
         facts = {"repository": full_name}
         try:
             written_at = await self._write(full_name, self._value(delivery), prepared)
@@ -160,15 +160,6 @@ class GitHubSecretConsumer:
         if self._part.value == "docker-config":
             return docker_config(config_key(delivery.endpoint), delivery.username, delivery.password)
         return delivery.password.reveal()
-
-    def _failed(self, prepared: Prepared) -> Receipt:
-        return Receipt(
-            prepared.consumer,
-            self._part.type,
-            ConsumerOutcome.FAILED,
-            reason=f"nothing was written, since preparing it failed: {prepared.problem}",
-            answered_at=self._shard.now(),
-        )
 
 
 def _whole_seconds(moment: str) -> datetime:

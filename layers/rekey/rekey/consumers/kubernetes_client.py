@@ -1,7 +1,7 @@
 """The few calls of the Kubernetes API that secrets need (https://kubernetes.io/docs/reference/kubernetes-api/).
 
-A secret's answer holds other registries' passwords, and a refusal may quote the secret: no error of ours holds a word of
-an answer.
+A secret's answer holds other registries' passwords, and a refusal may quote the secret: no error of ours holds a word
+of an answer.
 """
 
 from collections.abc import Mapping
@@ -31,6 +31,10 @@ class KubernetesClient:
         self._shard = shard
         self._access = ClusterAccess(part, shard)
         self.service = self._access.service
+
+    async def enter(self) -> None:
+        """Find out where the cluster is and take the credential for it."""
+        await self._access.current()
 
     async def secret(self, namespace: str, name: str) -> dict[str, object] | None:
         """Return a secret as it is now, or None where there is none."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rekey.consumers.kubernetes_client import KubernetesClient
-from rekey.consumers.outcome import ServiceErrors, receipt_for
+from rekey.consumers.outcome import ServiceErrors, receipt_for, receipt_of_unprepared
 from rekey.consumers.pull_secret import PullSecret, created
 from rekey.consumers.shard import Shard
 from rekey.contracts import Delivery, Prepared
@@ -22,7 +22,7 @@ _WRITES = 5
 
 
 class KubernetesPullSecretConsumer:
-    """One entry of type `kubernetes-pull-secret`. Its consumers are called `ENTRY/NAMESPACE/NAME`, also a single one."""
+    """One entry of type `kubernetes-pull-secret`. Its consumers are called `ENTRY/NAMESPACE/NAME`, a single one too."""
 
     def __init__(self, part: KubernetesPullSecret, shard: Shard) -> None:
         self._part = part
@@ -30,18 +30,20 @@ class KubernetesPullSecretConsumer:
         self._client = KubernetesClient(part, shard)
 
     async def prepare(self) -> Sequence[Prepared]:
-        """Look at every secret and ask whether it may be written.
+        """Look at every secret and ask whether it may be written: one that is not ready says nothing of the next.
 
-        Raises CredentialUnusable, Denied, NotFound, Unfit, Unintelligible, Unreachable only through a secret's own
-        `Prepared`: one that is not ready says nothing of the next.
+        Raises CredentialUnusable, Denied, NotFound, Unfit, Unreachable where the cluster cannot be entered.
         """
+        await self._client.enter()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._prepare_one(place)) for place in self._part.secrets]
         return [task.result() for task in tasks]
 
     async def deliver(self, delivery: Delivery, prepared: Prepared) -> Receipt:
         """Write the password into one secret, and try again where somebody else was faster."""
-        place = self._place(prepared.consumer)
+        place = prepared.facts.get("secret")
+        if place is None:
+            return receipt_of_unprepared(prepared, self._part.type, self._shard.now())
         facts = {"secret": place}
         try:
             outcome = await self._write(place, delivery)
@@ -53,7 +55,7 @@ class KubernetesPullSecretConsumer:
         """Read the secret back and compare."""
         if not receipt.outcome.done:
             return receipt
-        place = self._place(receipt.consumer)
+        place = receipt.facts["secret"]
         namespace, _, name = place.partition("/")
         try:
             manifest = await self._client.secret(namespace, name)
@@ -136,6 +138,3 @@ class KubernetesPullSecretConsumer:
         if not self._part.create:
             raise NotFound(f"the secret {namespace}/{name} is gone: create it, then deliver again")
         await self._client.create(namespace, created(namespace, name, delivery))
-
-    def _place(self, consumer: str) -> str:
-        return consumer.removeprefix(f"{self._part.name}/")

@@ -56,7 +56,7 @@ class Limiter:
             while (wait := self._wait(cost)) > _NOW:
                 opens = self._now() + wait
                 if self._deadline is not None and opens > self._deadline:
-                    raise Held(f"its rate limit lets nothing more through before {render(opens)}: tried again then")
+                    raise Held(f"no request may leave before {render(opens)}: tried again then")
                 await self._sleep(wait.total_seconds())
             if self._points is not None:
                 self._spent.append((self._now(), cost))

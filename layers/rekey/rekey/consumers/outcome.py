@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from rekey.consumers.limiter import Held
+from rekey.contracts import Prepared
 from rekey.errors import (
     Conflict,
     CredentialUnusable,
@@ -42,3 +43,9 @@ def receipt_for(
     """Return the receipt of a delivery that ended in this error; the error's text is its reason."""
     outcome = next((outcome for cause, outcome in _OUTCOMES if isinstance(error, cause)), ConsumerOutcome.FAILED)
     return Receipt(consumer, kind, outcome, reason=str(error), answered_at=answered_at, facts=facts or {})
+
+
+def receipt_of_unprepared(prepared: Prepared, kind: str, answered_at: datetime) -> Receipt:
+    """Return the receipt of a consumer whose place is not known, because preparing its entry failed."""
+    reason = f"nothing was written, since preparing it failed: {prepared.problem}"
+    return Receipt(prepared.consumer, kind, ConsumerOutcome.FAILED, reason=reason, answered_at=answered_at)

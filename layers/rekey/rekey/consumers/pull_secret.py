@@ -18,8 +18,8 @@ from rekey.model.plan import RegistryPart
 _NEW: Final = "kubernetes.io/dockerconfigjson"
 _OLD: Final = "kubernetes.io/dockercfg"
 _KEYS: Final = {_NEW: ".dockerconfigjson", _OLD: ".dockercfg"}
-_WRITERS: Final = {"ExternalSecret", "ClusterExternalSecret", "SealedSecret", "VaultStaticSecret", "Secret"}
-"""Kinds whose controllers write the secrets that they own."""
+_WRITERS: Final = {"ExternalSecret", "SealedSecret", "VaultStaticSecret", "VaultDynamicSecret"}
+"""Kinds whose controllers write the secrets that they own, also where they are not marked as its controller."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,11 @@ class PullSecret:
     def _owners(self) -> list[str]:
         metadata = self.manifest.get("metadata")
         references = metadata.get("ownerReferences") if isinstance(metadata, dict) else None
-        kinds = [one.get("kind") for one in references or [] if isinstance(one, dict)]
-        owners = [f"its owner of kind {kind}" for kind in kinds if kind in _WRITERS]
+        owners = [
+            f"its owner of kind {one.get('kind')}"
+            for one in references or []
+            if isinstance(one, dict) and (one.get("controller") is True or one.get("kind") in _WRITERS)
+        ]
         labels, annotations = self._metadata_map("labels"), self._metadata_map("annotations")
         if labels.get("app.kubernetes.io/managed-by") == "Helm" or "meta.helm.sh/release-name" in annotations:
             owners.append("Helm")

@@ -1,7 +1,8 @@
 """What all consumers of one shard share: one credential at one host, its connections, its rate limit."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -11,7 +12,7 @@ import aiohttp
 import httpx
 
 from rekey import http
-from rekey.consumers.limiter import Limiter
+from rekey.consumers.limiter import Held, Limiter
 from rekey.errors import RekeyError
 from rekey.model.plan import CredentialRef, RegistryPart
 from rekey.secrets import Credential, Secrets
@@ -62,14 +63,12 @@ class Shard:
         Raises Held where its turn would come too late, NotSent, Unreachable.
         """
         async with self._places:
-            await self.limiter.turn(cost)
-            with http.answering(service):
-                try:
-                    return await client.send(request)
-                except (httpx.ConnectTimeout, aiohttp.ClientError):
-                    # httpx-aiohttp 0.2 names a connection that broke under a request so, and lets some of aiohttp's
-                    # errors through as they are: nobody knows then whether the request arrived.
-                    raise httpx.RemoteProtocolError("cut off") from None
+            try:
+                await self.limiter.turn(cost)
+            except Held as error:
+                raise Held(f"{service} limits how often it is asked: {error}") from None
+            with http.answering(service), _honest_about_connecting():
+                return await client.send(request)
 
     async def once(self, key: str, make: Callable[[], Awaitable[T]], good: Callable[[T], bool] = lambda _: True) -> T:
         """Return what `make` gives, made once for all who ask while it is `good`: an installation's token, say.
@@ -125,6 +124,23 @@ class Shard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+@contextmanager
+def _honest_about_connecting() -> Iterator[None]:
+    """Mend what httpx-aiohttp 0.2 makes of aiohttp's errors.
+
+    It calls every failure of a connection a ConnectTimeout, also one under a request that may have arrived, and lets
+    some errors through as they are.
+    """
+    try:
+        yield
+    except (httpx.ConnectTimeout, aiohttp.ClientError) as error:
+        if isinstance(error.__cause__, aiohttp.ConnectionTimeoutError):
+            raise
+        if isinstance(error.__cause__, aiohttp.ClientConnectorError):
+            raise httpx.ConnectError(str(error)) from None
+        raise httpx.RemoteProtocolError("cut off") from None
 
 
 def retry_after(response: httpx.Response, now: datetime) -> timedelta | None:

@@ -62,8 +62,8 @@ def read(text: str, version: StoreVersion, registry: str) -> Stored:
             "expect: put the password there in that form, or name another secret"
         )
     number = generation(text)
-    if number and document.get("format") != _FORMAT:
-        raise FormatUnknown(f"it is not of format {_FORMAT}: a later release wrote it")
+    if document.get("format", _FORMAT) != _FORMAT:
+        raise FormatUnknown(f"it is of another format than {_FORMAT}: a later release of Rekey wrote it")
     if number and document.get("registry") != registry:
         raise Unfit("it holds the password of another registry: give each registry a secret of its own")
     return Stored(version, Password(str(document["password"])), number)

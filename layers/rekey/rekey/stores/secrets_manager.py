@@ -6,17 +6,18 @@ API_UpdateSecretVersionStage.html beside it.
 """
 
 import hashlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rekey import aws
 from rekey.contracts import Candidate, Stored
-from rekey.errors import Conflict, NotFound, RekeyError, Superseded, Unfit, Unreachable
+from rekey.errors import Conflict, FormatUnknown, NotFound, Superseded, Unfit, Unreachable
 from rekey.model import plan
 from rekey.model.names import Generation, StoreVersion
 from rekey.stores import secret_value
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
 
@@ -119,7 +120,7 @@ class SecretsManagerStore:
         return f"the secret {self._name}"
 
     def _moved(self, version: StoreVersion, over: StoreVersion) -> bool:
-        """Whether AWSCURRENT moved. AWS has no error of its own for "somebody was faster": it is an invalid parameter."""
+        """Whether AWSCURRENT moved. AWS has no error of its own for "somebody was faster": a parameter is invalid."""
         try:
             with aws.answering(f"secretsmanager:UpdateSecretVersionStage on {self._what}"):
                 self._client.update_secret_version_stage(
@@ -135,9 +136,7 @@ class SecretsManagerStore:
         Raises Superseded where a higher generation is in force, NotFound where this version is gone. A value in another
         shape, put there by hand since the check, is replaced: a password that works goes before it.
         """
-        described = self._describe()
-        self._refuse_unfit(described)
-        holder = _holder(described, _CURRENT)
+        holder = _holder(self._describe(), _CURRENT)
         if holder == version:
             return None
         mine = self.read(version).generation
@@ -224,7 +223,7 @@ class SecretsManagerStore:
     def _stored(self, version: str, text: str) -> Stored:
         try:
             return secret_value.read(text, StoreVersion(version), self._registry)
-        except RekeyError as error:
+        except (FormatUnknown, Unfit) as error:
             raise type(error)(f"{self._what}: {error}") from None
 
 

@@ -1,0 +1,293 @@
+"""The whole system on one machine: a stack of template.yaml, a real registry, its control plane, and what uses it.
+
+`World` is the surroundings; `Company` is one registry in it, with a plan, a password in the store and in every consumer,
+so that tests share a world and not a registry.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from rekey.model import plan as plans
+from rekey.records.plans import plan_key
+from tests.sandbox.aws import Cloud, Execution
+from tests.sandbox.cloudraya import CloudRaya
+from tests.sandbox.github import GitHub
+from tests.sandbox.images import push_samples
+from tests.sandbox.kubernetes import Kubernetes
+from tests.sandbox.kubernetes_access import Rule
+from tests.sandbox.registry import Registry
+from tests.sandbox.webhook_receiver import WebhookReceiver, new_secret
+from tests.servers import table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from tests.sandbox.wire import JsonObject
+
+ROOT = Path(__file__).parents[2]
+SHORT: Mapping[str, str] = {
+    "ProveWithin": "2",
+    "RefusalPause": "0.2",
+    "DrainMargin": "1",
+    "SnapshotWithin": "10",
+    "AgainAfter": "1,1,2",
+    "PassWait": "1",
+    "RetryInterval": "1",
+    "RetryMaxDelay": "2",
+}
+"""Seconds where production has minutes, as `sam deploy --parameter-overrides` would set them."""
+OTHER_REGISTRY = "ghcr.example"
+"""Another registry in the same pull secrets: its password is none of Rekey's business."""
+
+Kind = Literal["cloudraya", "manual"]
+
+
+@dataclass
+class Company:
+    """One registry, and everything that has its password."""
+
+    world: World
+    name: str
+    document: dict[str, Any]
+    first_password: str
+    other_password: str
+    admin_password: str
+    github_token: str
+    cluster_token: str
+    repositories: list[str]
+    pull_secrets: list[tuple[str, str]]
+    topic: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def secret_name(self) -> str:
+        """Name of the secret that the password is stored in."""
+        return f"registries/{self.name}"
+
+    def push_plan(self) -> str:
+        """Push the document as it is now; returns the version id."""
+        answer = self.world.cloud.client("s3").put_object(
+            Bucket=self.world.bucket, Key=plan_key(self.name), Body=plans.to_stored(self.document)
+        )
+        return str(answer["VersionId"])
+
+    def current(self) -> str:
+        """Return the password that the store calls current."""
+        return str(self._stored()["password"])
+
+    def _stored(self) -> dict[str, Any]:
+        client = self.world.cloud.client("secretsmanager")
+        answer = client.get_secret_value(SecretId=self.secret_name, VersionStage="AWSCURRENT")
+        stored: dict[str, Any] = json.loads(answer["SecretString"])
+        return stored
+
+    def github_secrets(self) -> dict[str, str]:
+        """Return what a job of each repository would see."""
+        return {name: self.world.github.secret(name, "REGISTRY_PASSWORD") for name in self.repositories}
+
+    def pull_passwords(self) -> dict[str, str]:
+        """Return what each pull secret has for this registry."""
+        found: dict[str, str] = {}
+        for namespace, name in self.pull_secrets:
+            entry: Any = self.world.kubernetes.auths(namespace, name)[self.world.registry.host]
+            found[f"{namespace}/{name}"] = str(entry["password"])
+        return found
+
+    def others_untouched(self) -> bool:
+        """Whether the other registry's entry in every pull secret is as it was."""
+        entries: list[Any] = [
+            self.world.kubernetes.auths(namespace, name).get(OTHER_REGISTRY) for namespace, name in self.pull_secrets
+        ]
+        return all(entry and entry["password"] == self.other_password for entry in entries)
+
+    def ask(self, reason: str = "compromised", source: str = "siem", **detail: str) -> str:
+        """Put the event that asks for a rotation, and return its id."""
+        return self.world.cloud.put_event(
+            f"rekey.in/{source}", "Credential Compromised", {"registry": self.name, "reason": reason, **detail}
+        )
+
+    def executions(self) -> list[str]:
+        """Return the ARNs of this registry's executions, oldest first."""
+        client = self.world.cloud.client("stepfunctions")
+        pages = client.get_paginator("list_executions").paginate(stateMachineArn=self.world.cloud.machine_arn)
+        found = [item for page in pages for item in page["executions"]]
+        mine = [item for item in found if self._is_mine(item["executionArn"])]
+        return [item["executionArn"] for item in sorted(mine, key=lambda item: item["startDate"])]
+
+    def _is_mine(self, arn: str) -> bool:
+        found = self.world.cloud.client("stepfunctions").describe_execution(executionArn=arn)
+        return bool(json.loads(found["input"]).get("registry") == self.name)
+
+    def rotate(self, reason: str = "compromised", source: str = "siem", within: float = 60) -> Execution:
+        """Ask, and return the execution that came of it once it has ended."""
+        before = len(self.executions())
+        self.ask(reason, source)
+        self.world.cloud.settle()
+        started = self.executions()[before:]
+        if not started:
+            raise LookupError("the event started no execution")
+        return self.world.cloud.wait_for(started[0], within)
+
+    def evidence(self, generation: int = 1) -> dict[str, Any]:
+        """Return the evidence of a rotation."""
+        key = f"rotations/{self.name}/{generation}/evidence.json"
+        body = self.world.cloud.client("s3").get_object(Bucket=self.world.bucket, Key=key)["Body"].read()
+        found: dict[str, Any] = json.loads(body)
+        return found
+
+    @property
+    def resets(self) -> int:
+        """How many resets happened at the control plane."""
+        return len(self.world.cloudraya.resets(self.name))
+
+
+class World:
+    """Starts everything, as a context manager."""
+
+    def __init__(self, workdir: Path, overrides: Mapping[str, str] | None = None) -> None:
+        self._exit = ExitStack()
+        self._workdir = workdir
+        self._overrides = {**SHORT, **(overrides or {})}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as starting:
+            self.registry = starting.enter_context(Registry(table.fetch("registry", lambda _: None)))
+            self.cloudraya = starting.enter_context(CloudRaya())
+            self.github = starting.enter_context(GitHub())
+            self.kubernetes = starting.enter_context(Kubernetes())
+            self.webhook_key = new_secret()
+            self.receiver = starting.enter_context(WebhookReceiver(self.webhook_key, read=self._read_reference))
+            self.cloud = starting.enter_context(
+                Cloud(ROOT / "template.yaml", workdir=self._workdir, overrides=self._overrides)
+            )
+            self._exit = starting.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._exit.close()
+
+    @property
+    def bucket(self) -> str:
+        """Name of the stack's bucket."""
+        return self.cloud.stack.buckets[0].name
+
+    def company(self, name: str, kind: Kind = "cloudraya", *, org: str = "", adopted: bool = True) -> Company:
+        """Set a company up: registry, images, control plane, consumers, credentials, plan.
+
+        `adopted`: the store holds the password already; else nobody told it.
+        """
+        org = org or f"org-{name}"
+        first, other, admin = (secrets.token_urlsafe(18) for _ in range(3))
+        self.registry.add_user(name, first)
+        push_samples(self.registry.url, name, first)
+        self.cloudraya.add_login(f"rekey@{name}.example", admin)
+        self.cloudraya.add_registry(name, name, self.registry)
+        repositories = [f"{org}/web", f"{org}/svc-billing", f"{org}/svc-search"]
+        for repository in repositories:
+            self.github.add_repository(repository)
+            self.github.set_secret(repository, "REGISTRY_PASSWORD", first)
+        pull_secrets = [(f"{org}-shop", "registry"), (f"{org}-jobs", "registry")]
+        rules = []
+        for namespace, secret in pull_secrets:
+            self.kubernetes.add_namespace(namespace)
+            auths: JsonObject = {
+                self.registry.host: {"username": name, "password": first},
+                OTHER_REGISTRY: {"username": "robot", "password": other},
+            }
+            self.kubernetes.add_pull_secret(namespace, secret, auths)
+            rules.append(Rule.of("get update", namespace, [secret]))
+        company = Company(
+            world=self,
+            name=name,
+            document={},
+            first_password=first,
+            other_password=other,
+            admin_password=admin,
+            github_token=self.github.access.create_token(org),
+            cluster_token=self.kubernetes.access.create_token(f"rekey-{name}", *rules),
+            repositories=repositories,
+            pull_secrets=pull_secrets,
+        )
+        self._credentials(company)
+        company.topic = self.cloud.client("sns").create_topic(Name=f"rekey-{name}")["TopicArn"]
+        company.document = self._document(company, org, kind)
+        initial = {"SecretString": json.dumps({"username": name, "password": first})} if adopted else {}
+        self.cloud.client("secretsmanager").create_secret(Name=company.secret_name, **initial)
+        company.push_plan()
+        return company
+
+    def put_credential(self, name: str, registry: str, host: str, **fields: str) -> None:
+        """Store one of Rekey's own credentials, bound to a registry and a host."""
+        document = {"registries": [registry], "hosts": [host], **fields}
+        self.cloud.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(document))
+
+    def _credentials(self, company: Company) -> None:
+        name = company.name
+        email = f"rekey@{name}.example"
+        self.put_credential(
+            f"rekey/{name}-api", name, self.cloudraya.host, email=email, password=company.admin_password
+        )
+        self.put_credential(f"rekey/{name}-github", name, self.github.host, token=company.github_token)
+        self.put_credential(f"rekey/{name}-cluster", name, self.kubernetes.host, token=company.cluster_token)
+        self.put_credential(f"rekey/{name}-webhook", name, self.receiver.host, key=self.webhook_key)
+
+    def _document(self, company: Company, org: str, kind: Kind) -> dict[str, Any]:
+        name = company.name
+        registry: dict[str, Any] = {
+            "name": name,
+            "type": kind,
+            "endpoint": self.registry.url,
+            "username": name,
+            "repositories": [f"ir-cr-{name}-4711/{each}" for each in ("api", "web", "worker")],
+        }
+        if kind == "manual":
+            registry["where"] = "open the registry in the console and choose Change Password"
+        else:
+            registry["api"] = {"login": {"secret": f"rekey/{name}-api"}, "registry_id": name, "url": self.cloudraya.url}
+        github = {"type": "github-secret", "secret": "REGISTRY_PASSWORD", "api": self.github.url}
+        github_auth = {"auth": {"secret": f"rekey/{name}-github"}}
+        return {
+            "registry": registry,
+            "store": {"type": "secrets-manager", "name": company.secret_name},
+            "accepts": {
+                "siem": ["compromised"],
+                "console": ["requested", "lost", "personnel_change"],
+            },
+            "consumers": [
+                {"name": "web-ci", "repository": f"{org}/web", **github, **github_auth},
+                {"name": "all-services", "repositories": f"{org}/svc-*", **github, **github_auth},
+                {
+                    "name": "prod-cluster",
+                    "type": "kubernetes-pull-secret",
+                    "cluster": {"server": self.kubernetes.url, "token": {"secret": f"rekey/{name}-cluster"}},
+                    "secrets": [f"{namespace}/{secret}" for namespace, secret in company.pull_secrets],
+                },
+                {
+                    "name": "deploy-bot",
+                    "type": "webhook",
+                    "url": f"{self.receiver.url}/hooks/{name}",
+                    "signing_key": {"secret": f"rekey/{name}-webhook"},
+                },
+            ],
+            "notify": [{"type": "sns", "topic": company.topic}],
+        }
+
+    def _read_reference(self, payload: JsonObject) -> str:
+        """Read what a webhook's reference points at, as its receiver would."""
+        data: Any = payload["data"]
+        reference = data["store"]
+        client = self.cloud.client("secretsmanager")
+        try:
+            answer = client.get_secret_value(SecretId=reference["name"], VersionId=reference["version"])
+        except client.exceptions.ResourceNotFoundException:
+            raise LookupError(reference["name"]) from None
+        return str(json.loads(answer["SecretString"])["password"])
