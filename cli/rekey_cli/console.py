@@ -1,7 +1,7 @@
 """How Rekey talks in a terminal: data on stdout, talk on stderr, colours only where a person sees them.
 
-Exit codes, in the spirit of `gh help exit-codes`: 0 done, 1 failed, 2 the command was not understood, 4 not signed in to
-AWS, 8 not over yet (a person is to do something), 130 interrupted.
+Exit codes, in the spirit of `gh help exit-codes`: 0 done, 1 failed, 2 the command was not understood, 4 not signed in
+to AWS, 8 not over yet (a person is to do something), 130 interrupted.
 """
 
 import json
@@ -139,9 +139,9 @@ def told() -> Iterator[None]:
     except BotoCoreError as error:
         failed(f"AWS cannot be used as it is set up here: {type(error).__name__}")
         raise typer.Exit(ExitCode.FAILED) from None
-    except (typer.Exit, typer.Abort, typer.TyperException, OSError):
-        raise  # typer's own ways out; OSError is for `run`, which knows a closed pipe from the rest
-    except Exception as error:  # the last line of defence: an exception's text may quote what must not be shown
+    except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):
+        raise  # typer's own ways out
+    except Exception as error:  # noqa: BLE001 (the last line of defence: its text may quote what must not be shown)
         failed(defect(error))
         raise typer.Exit(ExitCode.FAILED) from None
 

@@ -1,4 +1,4 @@
-"""Help in the manner of the GitHub CLI: one line, usage, what there is, examples. No boxes, no types in angle brackets."""
+"""Help in the manner of the GitHub CLI: one line, usage, what there is, examples."""
 
 import os
 import textwrap
@@ -52,13 +52,17 @@ def _page(command: TyperCommand | TyperGroup, ctx: Any) -> str:  # noqa: ANN401
         parts.append(_section("COMMANDS", [(f"{one.name}:", one.get_short_help_str(80)) for one in commands]))
     arguments = [(param.metavar or param.name.upper(), param.help or "") for param in _arguments(command)]
     parts.append(_section("ARGUMENTS", arguments))
-    options = [param for param in command.get_params(ctx) if param.param_type_name == "option" and not param.hidden]
-    parts.append(_section("FLAGS", [_flag(option) for option in options]))
+    parts.append(_section("FLAGS", [_flag(option) for option in _options(command, ctx)]))
     if command.epilog:
-        parts.append(textwrap.dedent(command.epilog).strip())
+        parts.append("\n".join([heading("EXAMPLES"), textwrap.indent(textwrap.dedent(command.epilog).strip(), "  ")]))
     if isinstance(command, TyperGroup):
         parts.append(f"Use `{ctx.command_path} <command> --help` for more about a command.")
     return "\n\n".join(part for part in parts if part)
+
+
+def _options(command: TyperCommand | TyperGroup, ctx: Any) -> list[Any]:  # noqa: ANN401
+    params: list[Any] = list(command.get_params(ctx))
+    return [param for param in params if param.param_type_name == "option" and not param.hidden]
 
 
 def _flag(option: Any) -> tuple[str, str]:  # noqa: ANN401

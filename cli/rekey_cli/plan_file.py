@@ -51,6 +51,8 @@ class Checked:
     document: object = None
     plan: Plan | None = None
     findings: tuple[Finding, ...] = ()
+    line: int = 1
+    """Where the registry's name stands."""
 
 
 def check(path: Path) -> Checked:
@@ -70,7 +72,7 @@ def check(path: Path) -> Checked:
     if reader.problems:
         findings = [Finding(str(path), line, problem) for line, problem in reader.problems]
         return Checked(str(path), document, findings=tuple(sorted(findings, key=lambda one: one.line)))
-    return Checked(str(path), document, plan)
+    return Checked(str(path), document, plan, line=reader.line(("registry", "name")))
 
 
 def _text(path: Path) -> str:

@@ -89,7 +89,7 @@ def test_a_check_of_a_fresh_place_shows_no_password(case: StoreCase) -> None:
     assert reader_gets(case) is None
 
 
-@pytest.mark.parametrize("deny", [StoreCase.deny_writing, StoreCase.deny_promoting])
+@pytest.mark.parametrize("deny", [lambda case: case.deny_writing(), lambda case: case.deny_promoting()])
 def test_a_check_finds_missing_rights(case: StoreCase, deny: Callable[[StoreCase], None]) -> None:
     """Also the right that is needed last: after the reset it would be too late."""
     deny(case)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import tempfile
@@ -53,6 +54,9 @@ _ENDED = {"ABORTED", "FAILED", "SUCCEEDED", "TIMED_OUT"}
 _LONGEST_TASK = 900 + 60  # seconds; a function runs 15 minutes at most
 
 # Moto keeps everything in module globals: one sandbox a process at a time.
+# It logs what a state machine does with an error; without a handler Python would write that to stderr.
+logging.getLogger("moto").addHandler(logging.NullHandler())
+
 _only_one = threading.Lock()
 _loader = botocore.loaders.create_loader()  # shared: reading the models of AWS's services takes a quarter of a second
 

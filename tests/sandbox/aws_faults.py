@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -180,11 +181,13 @@ class Faults:
 
 def error_answer(service: str, status: int, code: str, message: str) -> Answer:
     """Return an error in the protocol of a service: XML for the old ones, JSON for the others."""
+    request_id = ("x-amzn-RequestId", str(uuid.uuid4()))  # Step Functions fails on an answer of Lambda without one
     if service in _XML_SERVICES:
         error = f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
         body = (
             f"<Error>{error}</Error>" if service == "s3" else f"<ErrorResponse><Error>{error}</Error></ErrorResponse>"
         )
-        return Answer(status, (("Content-Type", "text/xml"),), body.encode())
+        return Answer(status, (("Content-Type", "text/xml"), request_id), body.encode())
     content = json.dumps({"__type": code, "message": message}).encode()
-    return Answer(status, (("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-ErrorType", code)), content)
+    headers = (("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-ErrorType", code), request_id)
+    return Answer(status, headers, content)

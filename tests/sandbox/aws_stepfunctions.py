@@ -50,8 +50,9 @@ def running_step_functions(lambda_client: BaseClient) -> Iterator[None]:
 def stop_executions() -> None:
     """Stop whatever runs, so that no thread of it outlives the sandbox."""
     for _, _, backend in models.stepfunctions_parser_backends.iter_backends():
-        for execution in backend._get_executions(ExecutionStatus.RUNNING):  # noqa: SLF001
-            execution.stop(datetime.now(UTC), "SandboxClosed", None)
+        if isinstance(backend, models.StepFunctionsParserBackend):
+            for execution in backend._get_executions(ExecutionStatus.RUNNING):  # noqa: SLF001
+                execution.stop(datetime.now(UTC), "SandboxClosed", None)
 
 
 @contextmanager

@@ -57,9 +57,9 @@ class Template:
         source = _packaged(yaml_parse(path.read_text("utf-8")))
         self.parameters = _parameters(mapping(source.get("Parameters", {})), overrides)
         session = boto3.Session(region_name=place.region)
-        translated = Translator(_ManagedPolicies(), Parser(), boto_session=session).translate(
-            source, parameter_values=dict(self.parameters)
-        )
+        translator = Translator(_ManagedPolicies(), Parser(), boto_session=session)
+        translated = translator.translate(source, parameter_values=dict(self.parameters))
+        translator.metrics.publish()  # to nowhere; it logs a warning about metrics that were not
         self._resolver = Resolver(
             ref=self._any_ref,
             attribute=self.attribute,

@@ -66,6 +66,8 @@ class Worker:
         self._freeze = freeze
         self._inbox: queue.SimpleQueue[Invocation | None] = queue.SimpleQueue()
         self._current: Invocation | None = None
+        self._delivering = threading.Lock()
+        self._abandoned = False
         self._init_error: bytes | None = None
         self._server = _RuntimeApi(self)
         self.environment = {**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.server_port}"}
@@ -103,7 +105,7 @@ class Worker:
         self._inbox.put(invocation)
         if not self.alive:  # it may have exited just before the event was put
             self._fail_current()
-        if not invocation.delivered.wait(init_limit):
+        if not invocation.delivered.wait(init_limit) and self._abandon(invocation):
             self.kill()
             return False
         if not invocation.done.wait(invocation.timeout):
@@ -137,7 +139,18 @@ class Worker:
             invocation = self._inbox.get()
         if frozen:
             self._signal(signal.SIGCONT)
+        with self._delivering:
+            if invocation is None or self._abandoned:
+                return None
+            invocation.delivered.set()
         return invocation
+
+    def _abandon(self, invocation: Invocation) -> bool:
+        with self._delivering:
+            self._abandoned = not invocation.delivered.is_set()
+            if self._abandoned:
+                self._current = None
+            return self._abandoned
 
     def finish(self, body: bytes, *, failed: bool) -> None:
         """Take the outcome of the current invocation from the runtime client."""
@@ -223,7 +236,6 @@ class _RuntimeHandler(BaseHTTPRequestHandler):
             "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": invocation.arn,
         }
-        invocation.delivered.set()
         self._reply(200, headers, invocation.payload)
 
     def do_POST(self) -> None:

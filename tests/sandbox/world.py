@@ -1,7 +1,7 @@
 """The whole system on one machine: a stack of template.yaml, a real registry, its control plane, and what uses it.
 
-`World` is the surroundings; `Company` is one registry in it, with a plan, a password in the store and in every consumer,
-so that tests share a world and not a registry.
+`World` is the surroundings; `Company` is one registry in it, with a plan, a password in the store and in every
+consumer, so that tests share a world and not a registry.
 """
 
 from __future__ import annotations
@@ -220,8 +220,12 @@ class World:
         self._credentials(company)
         company.topic = self.cloud.client("sns").create_topic(Name=f"rekey-{name}")["TopicArn"]
         company.document = self._document(company, org, kind)
-        initial = {"SecretString": json.dumps({"username": name, "password": first})} if adopted else {}
-        self.cloud.client("secretsmanager").create_secret(Name=company.secret_name, **initial)
+        store = self.cloud.client("secretsmanager")
+        store.create_secret(Name=company.secret_name)
+        if adopted:
+            store.put_secret_value(
+                SecretId=company.secret_name, SecretString=json.dumps({"username": name, "password": first})
+            )
         company.push_plan()
         return company
 

@@ -12,7 +12,7 @@ from tests.structure import policies
 from tests.structure.template import Node, Template, references
 
 if TYPE_CHECKING:
-    from moto.events.models import EventMessageType
+    from moto.events.utils import EventMessageType
 
 
 def losses(template: Template) -> list[str]:
@@ -47,8 +47,9 @@ def unsendable(template: Template) -> list[str]:
         for name, queue in (("trigger", "TriggerFailures"), ("notify", "NotifyFailures"))
         if name not in policies.who_may(template, "sqs:SendMessage", about=queue)
     ]
-    tick = policies.of_role(template, template.properties("AWS::IAM::Role")["TickRole"])
-    if not any("sqs:SendMessage" in one.actions and one.about("Undelivered") for one in tick):
+    tick_may = policies.of_role(template, template.properties("AWS::IAM::Role")["TickRole"])
+    sends = [one for one in tick_may if one.effect == "Allow" and "sqs:SendMessage" in one.actions]
+    if not any(one.about("Undelivered") for one in sends):
         found.append("the schedule may not send to its dead-letter queue")
     given = [one for body in template.properties("AWS::SQS::QueuePolicy").values() for one in _document(body)]
     rules = [one for one in given if one.principal == {"Service": "events.amazonaws.com"} and one.about("Undelivered")]

@@ -34,19 +34,25 @@ def outcome_of(found: Findings) -> Outcome:
     left = [receipt for receipt in found.receipts if receipt.outcome.left]
     told = {receipt.consumer for receipt in found.receipts}
     untold = [name for name, _ in found.consumers if name not in told]
-    if left or untold or not _proven(rotation):
+    if left or untold or rotation.new_verdict is not LoginVerdict.ACCEPTED:
         return Outcome.UNFINISHED
-    if rotation.contents_unchanged is False:
+    old_is_dead = rotation.old_version is None or rotation.old_verdict is LoginVerdict.REFUSED
+    if not old_is_dead and not rotation.logins_spent:
+        return Outcome.UNFINISHED
+    if unproven(rotation):
         return Outcome.NEEDS_ATTENTION
     failed = [receipt for receipt in found.receipts if receipt.outcome is ConsumerOutcome.FAILED]
     return Outcome.CONSUMERS_FAILED if failed else Outcome.FINISHED
 
 
-def _proven(rotation: Rotation) -> bool:
-    """Whether the new password is accepted and the old one, if there was one, refused."""
-    if rotation.new_verdict is not LoginVerdict.ACCEPTED:
-        return False
-    return rotation.old_version is None or rotation.old_verdict is LoginVerdict.REFUSED
+def unproven(rotation: Rotation) -> list[str]:
+    """Return what a person has to look at though the new password is in force."""
+    said = []
+    if rotation.contents_unchanged is False:
+        said.append(f"the registry's contents differ: {rotation.contents_note}")
+    if rotation.logins_spent and rotation.old_verdict is not LoginVerdict.REFUSED:
+        said.append("the wrong logins are used up and the old password was not refused twice: try it by hand")
+    return said
 
 
 def given_up(receipts: Sequence[Receipt], now: datetime, until: datetime, tried_for: str) -> list[Receipt]:

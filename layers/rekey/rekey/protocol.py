@@ -120,7 +120,7 @@ def next_act(records: Records, seen: Seen, limits: Limits, now: datetime) -> Ste
     if attempt is None or attempt.outcome is not None:
         return _without_attempt(records, seen, limits, now)
     if attempt.promoted_at is not None:
-        return _promoted(attempt, seen)
+        return _promoted(records.rotation, attempt, seen)
     if attempt.kind is AttemptKind.RESET and attempt.called_at is None:
         return _before_call(records, attempt, seen, limits, now)
     end = seen.end or attempt.end
@@ -141,7 +141,7 @@ def next_act(records: Records, seen: Seen, limits: Limits, now: datetime) -> Ste
 
 def _without_attempt(records: Records, seen: Seen, limits: Limits, now: datetime) -> Step:
     rotation, last = records.rotation, records.attempt
-    if rotation.completed:
+    if rotation.completed and rotation.phase is not Phase.NEEDS_ATTENTION:
         return Step(Act.DELIVER)
     if last is not None and last.outcome is AttemptOutcome.SUPERSEDED:
         return Step(Act.ATTENTION, why="the store holds a higher generation: a later rotation overtook this one")
@@ -236,7 +236,9 @@ def _with_password(attempt: Attempt, seen: Seen, limits: Limits, now: datetime) 
     return Step(Act.PROMOTE) if attempt.staged else Step(Act.STAGE)
 
 
-def _promoted(attempt: Attempt, seen: Seen) -> Step:
+def _promoted(rotation: Rotation, attempt: Attempt, seen: Seen) -> Step:
+    if rotation.phase is Phase.NEEDS_ATTENTION:  # the registry was reset elsewhere since
+        return Step(Act.ATTENTION, why="\n".join(rotation.problems))
     if attempt.login is not LoginVerdict.ACCEPTED:
         return Step(Act.DELIVER)  # unproven: the answer stays until Verify hears "accepted" and leads back here
     if not seen.deleted:

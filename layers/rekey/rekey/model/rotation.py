@@ -82,6 +82,8 @@ class Rotation(Record):
     resets: int = 0
     """Attempts whose call was made and not refused."""
     wrong_logins: int = 0
+    logins_spent: bool = False
+    """The budget of wrong logins is used up: no more is proven that needs one."""
     told: bool = False
     """Whether a consumer may have been told. Written before the first consumer is."""
     old_version: str | None = None

@@ -65,7 +65,7 @@ class Report:
         rotation = self.bench.ledger.latest(state.registry)
         if rotation is None or rotation.execution != self.call.execution:
             # Begin failed before it opened or took up a rotation: its requests stay open.
-            return self._end_without_rotation(state)
+            return self._end_without_rotation(state, rotation)
         found = self._findings(rotation)
         outcome = self._outcome(found)
         ended = self._ended(found, outcome)
@@ -115,7 +115,7 @@ class Report:
         elif outcome is Outcome.STOPPED:
             changes |= {"phase": Phase.STOPPED, "finished_at": rotation.finished_at or self.now}
         elif outcome is Outcome.NEEDS_ATTENTION and rotation.phase is not Phase.NEEDS_ATTENTION:
-            changes |= {"phase": Phase.NEEDS_ATTENTION, "problems": (rotation.contents_note,)}
+            changes |= {"phase": Phase.NEEDS_ATTENTION, "problems": tuple(evidence.unproven(found.rotation))}
         ended = rotation.having(**changes)
         return Findings(
             ended, found.attempts, found.requests, found.consumers, found.receipts, found.before, found.warnings
@@ -150,12 +150,16 @@ class Report:
         again = Again(registry=self.fence.registry, tries=tries, at=at, rev=secrets.token_hex(8))
         return following(self.again or again.having(rev=""), again)
 
-    def _end_without_rotation(self, state: State) -> State:
+    def _end_without_rotation(self, state: State, latest: Rotation | None) -> State:
+        """End an execution whose Begin failed. What an earlier one left half done is not "nothing changed"."""
         error = state.error or {}
+        under_way = latest is not None and latest.phase.open and latest.phase is not Phase.PREPARING
+        outcome = Outcome.UNFINISHED if under_way else Outcome.STOPPED
         logger.error("nothing was begun", extra={"error": error.get("Error")})
-        hand_back(self.bench, self.fence, self.now, may_linger=True, also=[self._again(Outcome.STOPPED)])
-        self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=said(error) if error else "nothing was begun")
-        return state.model_copy(update={"outcome": Outcome.STOPPED, "next": None, "until": None})
+        hand_back(self.bench, self.fence, self.now, may_linger=True, also=[self._again(outcome)])
+        if not self.tries:
+            self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=said(error))
+        return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
 
     def _tell(self, rotation: Rotation, outcome: Outcome) -> None:
         bus = self.bench.bus

@@ -96,7 +96,10 @@ class Verification:
 
     def _ask_old(self) -> bool:
         """Try the old password. Returns whether a first refusal waits for its second."""
-        if self.rotation.old_version is None or not self._may_be_wrong_again():
+        if self.rotation.old_version is None or self.rotation.logins_spent:
+            return False
+        if not self._may_be_wrong_again():
+            self._save(logins_spent=True)
             return False
         if self.rotation.old_refusals and not self.registry.healthy():
             return False
