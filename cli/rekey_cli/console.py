@@ -6,7 +6,7 @@ to AWS, 8 not over yet (a person is to do something), 130 interrupted.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -14,7 +14,6 @@ from enum import IntEnum
 import typer
 from botocore.exceptions import BotoCoreError
 from rich.console import Console
-from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -97,15 +96,32 @@ def put_table(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Map
     console.print(table, soft_wrap=False)
 
 
+def put_facts(facts: Sequence[tuple[str, str]], styles: Mapping[str, str] | None = None) -> None:
+    """Write names and values on stdout: in columns for a person, with a tab between for a program."""
+    console = _console()
+    width = max(len(name) for name, _ in facts) + 2
+    for name, value in facts:
+        if console.is_terminal:
+            console.print(
+                Text(f"{name}:".ljust(width), "dim").append(plain(value), (styles or {}).get(value, "default"))
+            )
+        else:
+            put(f"{name}:\t{' '.join(plain(value).split())}")
+
+
 @contextmanager
-def progress(text: str) -> Iterator[Status | None]:
-    """Show on stderr that something is going on, if it is a terminal. Yields what can be updated, or None."""
+def progress(text: str) -> Iterator[Callable[[str], None]]:
+    """Show on stderr that something is going on, if it is a terminal. Yields what says a line above it."""
     console = _console(stderr=True)
+
+    def line(said: str) -> None:
+        console.print(Text(plain(said)))
+
     if not console.is_terminal:
-        yield None
+        yield line
         return
-    with console.status(Text(plain(text))) as status:
-        yield status
+    with console.status(Text(plain(text), "dim")):
+        yield line
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:

@@ -1,13 +1,14 @@
 """Help in the manner of the GitHub CLI: one line, usage, what there is, examples."""
 
 import os
+import shutil
 import textwrap
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-_WIDTH = 100
+_WIDEST = 100
 
 
 class Command(TyperCommand):
@@ -46,10 +47,12 @@ def _arguments(command: TyperCommand | TyperGroup) -> list[Any]:
 
 
 def _page(command: TyperCommand | TyperGroup, ctx: Any) -> str:  # noqa: ANN401
-    parts = [textwrap.dedent(command.help or "").strip(), _section("USAGE", [(_usage(command, ctx), "")])]
+    paragraphs = textwrap.dedent(command.help or "").strip().split("\n\n")
+    parts = [textwrap.fill(paragraph, _width()) for paragraph in paragraphs]
+    parts.append(_section("USAGE", [(_usage(command, ctx), "")]))
     if isinstance(command, TyperGroup):
         commands = [one for one in command.commands.values() if not one.hidden]
-        parts.append(_section("COMMANDS", [(f"{one.name}:", one.get_short_help_str(80)) for one in commands]))
+        parts.append(_section("COMMANDS", [(f"{one.name}:", _first_line(one.help)) for one in commands]))
     arguments = [(param.metavar or param.name.upper(), param.help or "") for param in _arguments(command)]
     parts.append(_section("ARGUMENTS", arguments))
     parts.append(_section("FLAGS", [_flag(option) for option in _options(command, ctx)]))
@@ -79,10 +82,18 @@ def _section(title: str, rows: list[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in rows) + 2
     lines = [heading(title)]
     for name, text in rows:
-        wrapped = textwrap.wrap(text, max(_WIDTH - width - 2, 40)) or [""]
+        wrapped = textwrap.wrap(text.removesuffix("."), max(_width() - width - 2, 40)) or [""]
         lines.append(f"  {name:{width}}{wrapped[0]}".rstrip())
         lines += [" " * (width + 2) + more for more in wrapped[1:]]
     return "\n".join(lines)
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n\n")[0].replace("\n", " ")
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size().columns, _WIDEST)
 
 
 def heading(text: str) -> str:

@@ -24,7 +24,12 @@ app = typer.Typer(
     cls=Root,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Rotate the password of a container registry and get the new one to everything that uses it.",
+    help="""
+    Rotate the password of a container registry and get the new one to everything that uses it.
+
+    Exit codes: 0 done, 1 failed, 2 command not understood, 4 not signed in to AWS, 8 waiting for a person,
+    130 interrupted.
+    """,
     epilog="""
     $ rekey plan check prod-images.yaml
     $ rekey plan push prod-images.yaml

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rekey.errors import NotFound, PlanProblem
+from rekey.errors import Denied, NotFound, PlanProblem
 from rekey.model.plan import to_stored
 from rekey.records.plans import plan_key
 from rekey_cli import console
@@ -48,7 +48,9 @@ def check_plans(
         raise typer.Exit(ExitCode.FAILED)
 
 
-@app.command("push", cls=Command, epilog="$ rekey plan push prod-images.yaml\n$ rekey plan push prod-images.yaml -s rekey-eu")
+@app.command(
+    "push", cls=Command, epilog="$ rekey plan push prod-images.yaml\n$ rekey plan push prod-images.yaml -s rekey-eu"
+)
 def push_plan(
     file: Annotated[Path, _File],
     stack: StackName = None,
@@ -76,7 +78,7 @@ def push_plan(
         console.done(f"the plan of {registry} is in force already, nothing was pushed")
     else:
         version = target.bucket.write(plan_key(registry), body, "application/json")
-        console.done(f"pushed the plan of {registry} to {target.name}{'' if there else ': its first'}")
+        console.done(f"pushed the plan of {registry} to {target.name}")
     if as_json:
         console.put_json({"registry": registry, "version": version, "changed": changed})
     else:
@@ -92,7 +94,7 @@ def print_schema() -> None:
 def _pushed(stack: Stack, registry: str) -> tuple[bytes, str] | None:
     try:
         return stack.bucket.read(plan_key(registry))
-    except NotFound:
+    except (NotFound, Denied):  # S3 says 403 for what does not exist to whoever may not list
         return None
 
 

@@ -158,7 +158,7 @@ def test_an_outage_is_unreachable_until_it_ends(case: Case) -> None:
         pytest.param(faults.gateway_page(503, acted=True), id="gateway after the act"),
         pytest.param(faults.drop(), id="dropped"),
         pytest.param(faults.drop(acted=True), id="dropped after the act"),
-        pytest.param(faults.answer(Response.text("not now", 429, "text/plain")), id="too many"),
+        pytest.param(faults.answer(Response(429, b"not now", {"Retry-After": "1"})), id="too many"),
     ],
 )
 def test_a_write_that_fails_in_passing_is_done_by_the_next_pass(case: Case, fault: Fault) -> None:

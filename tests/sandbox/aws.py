@@ -232,9 +232,14 @@ class Cloud(AwsSandbox):
         ]
 
     def settle(self, within: float = 30.0) -> None:
-        """Return when every event was delivered and nothing asynchronous is pending. Raises TimeoutError."""
-        self._bridge.settle(within)
-        self.lambdas.asynchronous.settle(within)
+        """Return when every event was delivered and every asynchronous invocation is done, also what came of those.
+
+        Raises TimeoutError after `within` seconds. It does not wait for executions.
+        """
+        deadline = time.monotonic() + within
+        while self._bridge.busy or self.lambdas.asynchronous.busy:
+            self._bridge.settle(deadline - time.monotonic())
+            self.lambdas.asynchronous.settle(deadline - time.monotonic())
 
     def start_execution(self, state: Mapping[str, Any], name: str | None = None) -> str:
         """Start an execution with this input, and return its ARN."""

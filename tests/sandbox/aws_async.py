@@ -55,21 +55,25 @@ class AsyncInvocations:
             self._pending.add(future)
         future.add_done_callback(self._forget)
 
+    @property
+    def busy(self) -> bool:
+        """Whether an event waits for its function, is with it, or broke the sandbox."""
+        with self._lock:
+            return bool(self._pending or self._broken)
+
     def settle(self, within: float) -> None:
-        """Return when nothing is pending, also nothing that came meanwhile.
+        """Return when nothing of what is pending now is pending any more.
 
         Raises TimeoutError after `within` seconds, and what went wrong in the sandbox itself, such as a destination
         that does not exist.
         """
-        while True:
-            with self._lock:
-                pending, broken = set(self._pending), self._broken
-            if broken:
-                raise broken[0]
-            if not pending:
-                return
-            if wait(pending, timeout=within).not_done:
-                raise TimeoutError(f"{len(pending)} asynchronous invocations did not end within {within} s")
+        with self._lock:
+            pending = set(self._pending)
+        if wait(pending, timeout=max(0.0, within)).not_done:
+            raise TimeoutError(f"{len(pending)} asynchronous invocations did not end in time")
+        with self._lock:
+            if self._broken:
+                raise self._broken[0]
 
     def stop(self) -> None:
         """Try nothing again."""

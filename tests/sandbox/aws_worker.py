@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+_SIGNALS = {signal.SIGKILL: "killed", signal.SIGSEGV: "segmentation fault"}  # as Go names them, which Lambda does
 _API = "/2018-06-01/runtime"
 
 
@@ -37,12 +38,14 @@ class Invocation:
     done: threading.Event = field(default_factory=threading.Event)
     result: bytes = b""
     failed: bool = False
+    _finishing: threading.Lock = field(default_factory=threading.Lock)
 
     def finish(self, result: bytes, *, failed: bool) -> None:
         """Set the outcome, unless there is one already."""
-        if not self.done.is_set():
-            self.result, self.failed = result, failed
-            self.done.set()
+        with self._finishing:
+            if not self.done.is_set():
+                self.result, self.failed = result, failed
+                self.done.set()
 
 
 class Worker:
@@ -119,8 +122,7 @@ class Worker:
 
     def kill(self) -> None:
         """End the process and everything it started with SIGKILL, and wait for its end."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self._exited.wait()
 
     def close(self) -> None:
@@ -162,6 +164,8 @@ class Worker:
         self._init_error = body
 
     def _signal(self, number: signal.Signals) -> bool:
+        if not self.alive:  # its number may belong to somebody else by now
+            return False
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
             return True
@@ -188,7 +192,7 @@ class Worker:
         if invocation is None:
             return
         code = self._process.returncode
-        reason = f"signal: {signal.Signals(-code).name[3:].lower()}" if code < 0 else f"exit status {code}"
+        reason = f"signal: {_SIGNALS.get(-code, str(-code))}" if code < 0 else f"exit status {code}"
         message = f"RequestId: {invocation.request_id} Error: Runtime exited with error: {reason}"
         invocation.finish(self._init_error or _error("Runtime.ExitError", message), failed=True)
         invocation.delivered.set()

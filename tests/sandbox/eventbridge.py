@@ -84,6 +84,11 @@ class EventBridge:
             else:
                 return
 
+    @property
+    def busy(self) -> bool:
+        """Whether an event is on its way to a target."""
+        return any(delivery.is_alive() for delivery in list(self._deliveries))
+
     def settle(self, within: float) -> None:
         """Return when every event that passed was delivered or given up. Raises TimeoutError after `within` seconds."""
         deadline = time.monotonic() + within

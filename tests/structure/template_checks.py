@@ -3,6 +3,8 @@
 import json
 import re
 
+from cfnlint.api import lint
+
 from tests.structure import policies
 from tests.structure.asl import DEFINITION, PLACEHOLDER, ROOT
 from tests.structure.template import Template, references
@@ -166,3 +168,8 @@ def retention(template: Template) -> list[str]:
 def accounts(template: Template) -> list[str]:
     """Find account numbers."""
     return re.findall(r"\b\d{12}\b", json.dumps(template.source))
+
+
+def rejected(template: Template) -> list[str]:
+    """Find what cfn-lint warns of, in the template as it is written and as it is translated."""
+    return [str(match) for document in (template.source, template.body) for match in lint(json.dumps(document))]

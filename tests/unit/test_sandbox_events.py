@@ -59,7 +59,7 @@ def until(holds: Callable[[], bool], within: float = 10.0) -> None:
 
 
 def got(cloud: Cloud) -> list[dict[str, Any]]:
-    """What the function was invoked with; a line may come a moment after the answer."""
+    """Return what the function was invoked with; a line may come a moment after the answer."""
     lines = [line for line in cloud.lambdas.logs["demo-worker"] if line.startswith("EVENT ")]
     return [json.loads(line.removeprefix("EVENT ")) for line in lines]
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.stepfunctions.models import StateMachine
 
 from tests.sandbox.aws import AwsSandbox
 from tests.sandbox.aws_example import definition
@@ -130,16 +133,33 @@ def test_moto_alone_lets_unnamed_executions_collide() -> None:
             played.start()
 
 
-def test_of_many_starts_of_one_name_with_other_inputs_one_wins() -> None:
-    def start(number: int) -> bool:
-        try:
-            played.start("one", json.dumps({"number": number}))
-        except played.client.exceptions.ExecutionAlreadyExists:
-            return False
-        return True
+def winners_of_two(played: Machine) -> int:
+    """Start two executions of one name that are both past moto's check of the name (or half a second has passed)."""
+    both = threading.Barrier(2)
+    check = StateMachine._handle_name_input_idempotency  # noqa: SLF001 the place where two can meet
 
-    with machine(WAIT) as played, ThreadPoolExecutor(20) as pool:
-        assert sum(pool.map(start, range(20))) == 1
+    def slow(self: StateMachine, name: str, execution_input: str) -> object:
+        found = check(self, name, execution_input)
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+        return found
+
+    def start(number: int) -> bool:
+        with suppress(played.client.exceptions.ExecutionAlreadyExists):
+            played.start("one", json.dumps({"number": number}))
+            return True
+        return False
+
+    with mock.patch.object(StateMachine, "_handle_name_input_idempotency", slow), ThreadPoolExecutor(2) as pool:
+        return sum(pool.map(start, range(2)))
+
+
+def test_moto_alone_lets_two_starts_of_one_name_win() -> None:
+    """Fails when moto's starts are atomic: then the lock can go."""
+    with machine(WAIT, repairs=()) as played:
+        assert winners_of_two(played) == 2
+    with machine(WAIT) as played:
+        assert winners_of_two(played) == 1
 
 
 def test_the_same_start_again_joins_the_running_execution() -> None:
@@ -171,7 +191,8 @@ def test_moto_alone_fails_a_stopped_map() -> None:
         arn = played.start("one")
         until(lambda: played.events(arn).count("WaitStateEntered") == 2)
         played.client.stop_execution(executionArn=arn, error="Drill", cause="because")
-        assert played.end(arn)["status"] == "FAILED"
+        found = played.end(arn)
+        assert (found["status"], found["error"]) == ("FAILED", "States.Runtime")
 
 
 def test_a_stop_of_an_ended_execution_changes_nothing() -> None:

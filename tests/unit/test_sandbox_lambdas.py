@@ -140,7 +140,7 @@ def test_a_killed_function_is_an_error(cloud: Cloud) -> None:
         running_call = pool.submit(call, cloud, do="sleep", seconds=30)
         until(lambda: "got ['do', 'seconds']" in cloud.lambdas.logs["demo-worker"])
         assert cloud.lambdas.kill("worker") == [cloud.lambdas.processes[0].pid]
-        assert "signal: kill" in running_call.result(10)["errorMessage"]
+        assert "signal: killed" in running_call.result(10)["errorMessage"]
 
 
 def test_the_caller_of_a_request_can_be_killed(cloud: Cloud) -> None:
@@ -228,6 +228,21 @@ def test_the_state_machine_sees_a_call_that_is_throttled_or_dropped(cloud: Cloud
         cloud.faults.add("lambda:Invoke", effect)
         ended = cloud.wait_for(cloud.start_execution({}))
         assert (ended.status, ended.states) == ("FAILED", ["Work", "Failed"])
+
+
+def test_a_redriven_execution_is_not_ended_by_the_run_that_was_stopped(cloud: Cloud) -> None:
+    """The first call goes on after a stop and a redrive: the zombie that epochs and drains are there for."""
+    arn = cloud.start_execution({"do": "sleep", "seconds": 1})
+    log = cloud.lambdas.logs["demo-worker"]
+    until(lambda: len(log) == 1)
+    cloud.client("stepfunctions").stop_execution(executionArn=arn, error="Drill")
+    assert cloud.execution(arn).status == "ABORTED"
+    cloud.redrive(arn)
+    until(lambda: len(log) == 2)
+    assert cloud.execution(arn).status == "RUNNING"
+    ended = cloud.wait_for(arn)
+    assert (ended.status, ended.error, ended.states) == ("SUCCEEDED", None, ["Work", "Work"])
+    assert len(cloud.lambdas.processes) == 2
 
 
 def test_nothing_is_left_when_the_cloud_closes(tmp_path: Path) -> None:

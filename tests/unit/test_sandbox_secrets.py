@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -145,6 +146,24 @@ def test_moto_alone_takes_the_label_away_before_it_refuses() -> None:
                 SecretId=NAME, VersionStage="AWSCURRENT", MoveToVersionId=secrets.token_hex(16), RemoveFromVersionId=OLD
             )
         assert stages(client) == {"old": set(), "new": {"AWSPENDING"}}
+
+
+def test_of_many_promotes_over_one_version_one_wins(client: SecretsManagerClient) -> None:
+    tokens = [secrets.token_hex(16) for _ in range(20)]
+    for token in tokens:
+        stage(client, token, token, "AWSPENDING")
+
+    def win(token: str) -> bool:
+        with suppress(client.exceptions.InvalidParameterException):
+            client.update_secret_version_stage(
+                SecretId=NAME, VersionStage="AWSCURRENT", MoveToVersionId=token, RemoveFromVersionId=OLD
+            )
+            return True
+        return False
+
+    with ThreadPoolExecutor(20) as pool:
+        winners = [token for token, won in zip(tokens, pool.map(win, tokens), strict=True) if won]
+    assert winners == [current(client)]
 
 
 def test_another_label_moves_only_from_where_it_is(client: SecretsManagerClient) -> None:

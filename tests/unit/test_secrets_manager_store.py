@@ -19,7 +19,7 @@ from tests.sandbox import aws_faults
 from tests.sandbox.aws import AwsSandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from types_boto3_secretsmanager import SecretsManagerClient
 

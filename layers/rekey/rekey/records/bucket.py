@@ -30,6 +30,12 @@ class Bucket:
             answer = self._client.put_object(Bucket=self._name, Key=key, Body=body, ContentType=content_type)
         return answer.get("VersionId", "")
 
+    def names(self, prefix: str) -> list[str]:
+        """Return the keys that begin so, in order. Raises Denied, NotFound, Unreachable."""
+        with aws.answering("the bucket"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix)
+            return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
     def read_json(self, key: str) -> dict[str, object]:
         """Return a JSON object of format 1. Raises FormatUnknown, NotFound, Denied, Unreachable."""
         body, _ = self.read(key)

@@ -16,6 +16,12 @@ class Plans:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
+    def registries(self) -> list[str]:
+        """Return the registries that have a plan."""
+        prefix, suffix = plan_key("").split(".")
+        names = self._bucket.names(prefix)
+        return [name.removeprefix(prefix).removesuffix(f".{suffix}") for name in names]
+
     def pushed(self, registry: str, version: str | None = None) -> tuple[Plan, bytes, str]:
         """Return the newest plan (or one version), its bytes and its version id.
 

@@ -1,0 +1,146 @@
+"""What the records say of one registry, for a person: where it stands, since when, what to do next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rekey.errors import Denied, PlanInvalid, PlanMissing
+from rekey.model.moment import render
+from rekey.model.plan import ManualRegistry
+from rekey.model.request import Request
+from rekey.model.rotation import Again, Phase, Rotation
+from rekey.model.state import Outcome
+from rekey.model.verdict import ConsumerOutcome, LoginVerdict, Receipt
+from rekey_cli.stack import Stack
+
+
+@dataclass(frozen=True)
+class View:
+    """One registry as it stands."""
+
+    registry: str
+    rotation: Rotation | None = None
+    requests: Sequence[Request] = ()
+    """Those that no completed reset has met yet."""
+    receipts: Sequence[Receipt] = ()
+    again: Again | None = None
+    where: str = ""
+    """`manual`: what the person is to do."""
+
+    @property
+    def phase(self) -> str:
+        """The rotation's phase, in words."""
+        return self.rotation.phase.value.replace("_", " ") if self.rotation else "never rotated"
+
+    @property
+    def outcome(self) -> str:
+        """How the last execution ended, in words; empty while one has yet to end."""
+        return self.rotation.outcome.replace("_", " ") if self.rotation else ""
+
+    @property
+    def since(self) -> datetime | None:
+        """When the phase began; where that is not written down, the last thing that is."""
+        rotation = self.rotation
+        if rotation is None:
+            return None
+        begun = {
+            Phase.PREPARING: rotation.started_at,
+            Phase.READY: rotation.ready_at,
+            Phase.RESETTING: rotation.gate_at,
+            Phase.DELIVERING: rotation.promoted_at,
+            Phase.FINISHED: rotation.finished_at,
+            Phase.STOPPED: rotation.finished_at,
+        }.get(rotation.phase)
+        noted = (rotation.gate_at, rotation.ready_at, rotation.called_at, rotation.promoted_at, rotation.new_at)
+        return begun or max([rotation.started_at, *(moment for moment in noted if moment)])
+
+    def next_step(self) -> str:
+        """Return what a person is to do, or what comes by itself; empty where nothing is left."""
+        rotation = self.rotation
+        if rotation is None:
+            return "a rotation is about to begin" if self.requests else f"`rekey rotate {self.registry}`"
+        match rotation.phase:
+            case Phase.READY:
+                until = f" (until {_clock(rotation.ready_until)})" if rotation.ready_until else ""
+                return f"{self.where or 'reset it in the console'}, then `rekey paste {self.registry}`{until}"
+            case Phase.NEEDS_ATTENTION:
+                return "; ".join(rotation.problems) or f"reset it in the console, then `rekey paste {self.registry}`"
+            case Phase.STOPPED:
+                return "; ".join([*rotation.problems, self._again()] if self.requests else rotation.problems)
+            case Phase.FINISHED if rotation.outcome == Outcome.CONSUMERS_FAILED:
+                failed = [receipt.consumer for receipt in self.receipts if receipt.outcome is ConsumerOutcome.FAILED]
+                return f"mend {', '.join(failed)}"
+            case Phase.FINISHED:
+                return self._again() if self.requests else ""
+        return self._again() if rotation.outcome == Outcome.UNFINISHED else ""
+
+    def _again(self) -> str:
+        """Return when the tick comes back."""
+        due = self.again is not None and self.again.at > datetime.now(UTC)
+        return f"tried again at {_clock(self.again.at)}" if self.again and due else "tried again within a minute"
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as JSON-ready values."""
+        rotation = self.rotation
+        return {
+            "registry": self.registry,
+            "generation": rotation.generation if rotation else None,
+            "phase": rotation.phase.value if rotation else None,
+            "since": render(self.since) if self.since else None,
+            "outcome": rotation.outcome or None if rotation else None,
+            "reason": rotation.reason.value if rotation else None,
+            "problems": list(rotation.problems) if rotation else [],
+            "next": self.next_step(),
+            "open_requests": [
+                {"reason": one.reason.value, "source": one.source, "arrived": render(one.arrived_at)}
+                for one in self.requests
+            ],
+            "old_password": _verdict(rotation.old_verdict) if rotation else None,
+            "new_password": _verdict(rotation.new_verdict) if rotation else None,
+            "contents_unchanged": rotation.contents_unchanged if rotation else None,
+            "consumers": [
+                {
+                    "name": one.consumer,
+                    "type": one.type,
+                    "outcome": one.outcome.value,
+                    "verdict": one.verdict.value,
+                    "reason": one.reason,
+                }
+                for one in self.receipts
+            ],
+        }
+
+
+def view(stack: Stack, registry: str) -> View:
+    """Return how a registry stands, with its newest rotation."""
+    return view_with(stack, registry, stack.ledger.latest(registry))
+
+
+def view_with(stack: Stack, registry: str, rotation: Rotation | None) -> View:
+    """Return how a registry stands, with this rotation."""
+    ledger = stack.ledger
+    receipts = ledger.receipts(registry, rotation.generation) if rotation else []
+    return View(
+        registry=registry,
+        rotation=rotation,
+        requests=ledger.open_requests(registry),
+        receipts=sorted(receipts, key=lambda receipt: receipt.consumer),
+        again=ledger.again(registry),
+        where=_where(stack, registry) if rotation and rotation.phase is Phase.READY else "",
+    )
+
+
+def _where(stack: Stack, registry: str) -> str:
+    try:
+        plan = stack.plans.pushed(registry)[0]
+    except (Denied, PlanMissing, PlanInvalid):
+        return ""  # whoever may see the ledger need not see plans
+    return plan.registry.where if isinstance(plan.registry, ManualRegistry) else ""
+
+
+def _clock(moment: datetime | None) -> str:
+    return f"{moment.astimezone():%H:%M}" if moment else "?"
+
+
+def _verdict(verdict: LoginVerdict | None) -> str | None:
+    return verdict.value if verdict else None

@@ -1,0 +1,149 @@
+"""What the registry contract needs of each adapter: a real registry, a control plane, an outage of either."""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from rekey.model import plan
+from rekey.model.password import Password
+from rekey.registries.cloudraya import CloudRayaRegistry
+from rekey.registries.http import HttpRegistry
+from rekey.registries.manual import ManualRegistry
+from rekey.secrets import Secrets
+from tests.sandbox.cloudraya import CloudRaya
+from tests.unit.registry_api import SmallApi, credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rekey.contracts import GeneratesPassword, Manual, Registry
+    from tests.sandbox.aws import AwsSandbox
+    from tests.sandbox.http_server import HttpServer
+    from tests.sandbox.registry import Registry as RealRegistry
+
+NAME = "prod-images"
+
+
+class RegistryCase(ABC):
+    """One adapter for a user of its own in a real registry."""
+
+    adapter: Registry
+
+    def __init__(self, real: RealRegistry) -> None:
+        self.real = real
+        self.user = f"user-{secrets.token_hex(4)}"
+        self.password = Password(secrets.token_urlsafe(16))
+        real.add_user(self.user, self.password.reveal())
+
+    @property
+    def common(self) -> dict[str, str]:
+        """The part of the plan that every registry has."""
+        return {"name": NAME, "endpoint": self.real.url, "username": self.user}
+
+    @abstractmethod
+    def take_away(self) -> None:
+        """Stop what `check` asks."""
+
+
+class ManualCase(RegistryCase):
+    """There is nothing but the registry, and a person."""
+
+    adapter: Manual
+
+    def __init__(self, real: RealRegistry, aws: AwsSandbox, _exit: ExitStack) -> None:
+        super().__init__(real)
+        part = plan.ManualRegistry.model_validate(
+            {**self.common, "type": "manual", "where": "press the button", "settle": "3s"}
+        )
+        self.adapter = ManualRegistry(part, Secrets(NAME, aws.client("secretsmanager")))
+
+    def take_away(self) -> None:
+        self.real.stop()
+
+
+class GeneratingCase(RegistryCase):
+    """A control plane makes the passwords up."""
+
+    adapter: GeneratesPassword
+    api: HttpServer
+    reset_path: str
+
+    @property
+    @abstractmethod
+    def made(self) -> list[str]:
+        """The passwords that were made, in order."""
+
+    def take_away(self) -> None:
+        self.api.stop()
+
+    def resets(self) -> int:
+        """Return how many reset calls arrived, whatever became of them."""
+        return len(self.api.requests(path=self.reset_path))
+
+
+class HttpCase(GeneratingCase):
+    """Described in the plan, down to where in a list the password is."""
+
+    api: SmallApi
+
+    def __init__(self, real: RealRegistry, aws: AwsSandbox, leave: ExitStack) -> None:
+        super().__init__(real)
+        self.api = leave.enter_context(SmallApi(self.user, real))
+        self.reset_path = f"/users/{self.user}/rotate"
+        resolver, secret = credentials(aws, NAME, self.api.host, token=self.api.key)
+        part = plan.HttpRegistry.model_validate(
+            {
+                **self.common,
+                "type": "http",
+                "api": {
+                    "url": self.api.url,
+                    "login": {"secret": secret},
+                    "health": "/status",
+                    "reset": {"path": self.reset_path, "password_at": "/result/0/secret", "timeout": "5s"},
+                },
+                "alphabet": {"min_length": 32, "max_length": 32},
+            }
+        )
+        self.adapter = HttpRegistry(part, resolver)
+
+    @property
+    def made(self) -> list[str]:
+        return self.api.made
+
+
+class CloudRayaCase(GeneratingCase):
+    """By the vendor's conventions alone."""
+
+    api: CloudRaya
+
+    def __init__(self, real: RealRegistry, aws: AwsSandbox, leave: ExitStack) -> None:
+        super().__init__(real)
+        self.api = leave.enter_context(CloudRaya())
+        self.reset_path = "/image-registry/v1/registries/781/reset-password"
+        self.api.add_registry("781", self.user, real)
+        email, password = "robot@example.test", secrets.token_urlsafe(12)
+        self.api.add_login(email, password)
+        resolver, secret = credentials(aws, NAME, self.api.host, email=email, password=password)
+        part = plan.CloudRayaRegistry.model_validate(
+            {
+                **self.common,
+                "type": "cloudraya",
+                "api": {"url": self.api.url, "login": {"secret": secret}, "registry_id": "781"},
+            }
+        )
+        self.adapter = CloudRayaRegistry(part, resolver)
+
+    @property
+    def made(self) -> list[str]:
+        return [reset.password for reset in self.api.resets("781")]
+
+
+CASES: Mapping[str, Callable[[RealRegistry, AwsSandbox, ExitStack], RegistryCase]] = {
+    "http": HttpCase,
+    "cloudraya": CloudRayaCase,
+    "manual": ManualCase,
+}
+"""The type of the plan → how its case is made."""

@@ -1,0 +1,216 @@
+"""What every registry promises (`rekey.contracts.Registry` and its kinds), against a real registry."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rekey.adapters import ADAPTERS, load
+from rekey.contracts import Answer, GeneratesPassword, Manual, Registry
+from rekey.errors import Denied, NotSent, OutOfTime, Unintelligible, Unreachable
+from rekey.model.password import Password
+from rekey.model.verdict import LoginVerdict
+from tests.contract.registry_cases import CASES, GeneratingCase, ManualCase, RegistryCase
+from tests.sandbox import faults
+from tests.sandbox.aws import AwsSandbox
+from tests.sandbox.images import push_samples
+from tests.sandbox.registry import Registry as RealRegistry
+from tests.sandbox.wire import Response
+from tests.servers.requirement import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TYPES = sorted(name for kind, name in ADAPTERS if kind == "registry")
+GENERATING = [name for name in TYPES if issubclass(load("registry", name), GeneratesPassword)]
+MANUAL = [name for name in TYPES if issubclass(load("registry", name), Manual)]
+WITHIN = timedelta(seconds=10)
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[AwsSandbox]:
+    with AwsSandbox() as aws:
+        yield aws
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[RealRegistry]:
+    with RealRegistry(require("registry")) as real:
+        yield real
+
+
+def make(name: str, real: RealRegistry, aws: AwsSandbox, leave: ExitStack) -> RegistryCase:
+    case = CASES[name](real, aws, leave)
+    assert type(case.adapter) is load("registry", name)
+    return case
+
+
+@pytest.fixture(params=TYPES)
+def case(request: pytest.FixtureRequest, shared: RealRegistry, aws: AwsSandbox) -> Iterator[RegistryCase]:
+    """Every registry of the table; one without a case fails here."""
+    with ExitStack() as leave:
+        yield make(request.param, shared, aws, leave)
+
+
+@pytest.fixture(params=GENERATING)
+def generating(request: pytest.FixtureRequest, shared: RealRegistry, aws: AwsSandbox) -> Iterator[GeneratingCase]:
+    with ExitStack() as leave:
+        case = make(request.param, shared, aws, leave)
+        assert isinstance(case, GeneratingCase)
+        yield case
+
+
+@pytest.fixture(params=TYPES)
+def of_its_own(request: pytest.FixtureRequest, aws: AwsSandbox) -> Iterator[RegistryCase]:
+    """A case whose real registry may be stopped."""
+    with ExitStack() as leave:
+        real = leave.enter_context(RealRegistry(require("registry")))
+        yield make(request.param, real, aws, leave)
+
+
+def still_in_force(case: RegistryCase) -> bool:
+    return case.adapter.login(case.password).verdict is LoginVerdict.ACCEPTED
+
+
+def test_every_registry_is_of_a_kind() -> None:
+    assert sorted([*GENERATING, *MANUAL]) == TYPES == sorted(CASES)
+
+
+def test_its_check_passes_and_changes_nothing(case: RegistryCase) -> None:
+    case.adapter.check()
+    assert still_in_force(case)
+
+
+def test_its_check_says_that_nothing_answers(of_its_own: RegistryCase) -> None:
+    of_its_own.take_away()
+    with pytest.raises(Unreachable):
+        of_its_own.adapter.check()
+    assert not of_its_own.adapter.healthy()
+
+
+def test_a_right_and_a_wrong_password(case: RegistryCase) -> None:
+    wrong = Password(secrets.token_urlsafe(16))
+    assert case.adapter.login(case.password).verdict is LoginVerdict.ACCEPTED
+    refused = case.adapter.login(wrong)
+    assert refused.verdict is LoginVerdict.REFUSED
+    assert wrong.reveal() not in repr(refused)
+    assert case.adapter.healthy()
+
+
+def test_a_registry_that_is_down_says_nothing_of_the_password(of_its_own: RegistryCase) -> None:
+    of_its_own.real.stop()
+    assert of_its_own.adapter.login(of_its_own.password).verdict is LoginVerdict.UNREACHABLE
+    assert not of_its_own.adapter.healthy()
+    with pytest.raises(Unreachable):
+        of_its_own.adapter.contents(of_its_own.password, WITHIN)
+
+
+def test_its_contents(of_its_own: RegistryCase) -> None:
+    case = of_its_own
+    pushed = push_samples(case.real.url, case.user, case.password.reveal())
+    assert case.adapter.contents(case.password, WITHIN).repositories == pushed
+    with pytest.raises(Denied):
+        case.adapter.contents(Password("wrong"), WITHIN)
+    with pytest.raises(OutOfTime):
+        case.adapter.contents(case.password, timedelta(0))
+
+
+def test_no_thread_stays(case: RegistryCase) -> None:
+    before = threading.active_count()
+    case.adapter.check()
+    case.adapter.login(case.password)
+    case.adapter.contents(case.password, WITHIN)
+    assert threading.active_count() == before
+
+
+def test_its_alphabet_is_the_plans(case: RegistryCase) -> None:
+    assert 1 <= case.adapter.alphabet.min_length <= case.adapter.alphabet.max_length
+
+
+@pytest.mark.parametrize("name", MANUAL)
+def test_a_manual_one_says_what_a_person_does(name: str, shared: RealRegistry, aws: AwsSandbox) -> None:
+    with ExitStack() as leave:
+        case = make(name, shared, aws, leave)
+        assert isinstance(case, ManualCase)
+        assert case.adapter.where == "press the button"
+        assert case.adapter.settle == timedelta(seconds=3)
+
+
+class TestGenerating:
+    """Makes the password up, shows it once, and the old one is dead at that instant."""
+
+    def test_a_reset(self, generating: GeneratingCase) -> None:
+        """One call; the answer, kept as bytes and read later, holds the password that is in force now."""
+        adapter = generating.adapter
+        adapter.prepare_reset()
+        answer = adapter.reset()
+        assert generating.resets() == 1
+        assert adapter.refusal(answer) is None
+        kept = Answer.from_bytes(answer.to_bytes())
+        assert adapter.password_in(kept) == adapter.password_in(answer) == Password(generating.made[0])
+        assert adapter.login(adapter.password_in(kept)).verdict is LoginVerdict.ACCEPTED
+        assert adapter.login(generating.password).verdict is LoginVerdict.REFUSED
+
+    def test_its_times_are_the_plans(self, generating: GeneratingCase) -> None:
+        assert timedelta(0) < generating.adapter.reset_timeout <= timedelta(minutes=1)
+        assert generating.adapter.settle >= timedelta(0)
+
+    def test_preparing_changes_nothing(self, generating: GeneratingCase) -> None:
+        generating.adapter.prepare_reset()
+        assert generating.resets() == 0
+        assert still_in_force(generating)
+
+    def test_what_was_not_prepared_is_not_sent(self, generating: GeneratingCase) -> None:
+        with pytest.raises(NotSent):
+            generating.adapter.reset()
+        assert generating.resets() == 0
+
+    def test_what_cannot_be_sent_was_not_sent(self, generating: GeneratingCase) -> None:
+        generating.adapter.prepare_reset()
+        generating.api.stop()
+        with pytest.raises(NotSent):
+            generating.adapter.reset()
+        assert still_in_force(generating)
+
+    @pytest.mark.parametrize("acted", [True, False])
+    def test_a_lost_answer_is_no_answer_and_no_reason_to_call_again(
+        self, generating: GeneratingCase, *, acted: bool
+    ) -> None:
+        generating.adapter.prepare_reset()
+        generating.api.inject(faults.drop(acted=acted))
+        with pytest.raises(Unreachable) as caught:
+            generating.adapter.reset()
+        assert not isinstance(caught.value, NotSent)
+        assert generating.resets() == 1
+        assert still_in_force(generating) is not acted
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 423, 429])
+    def test_a_definite_refusal(self, generating: GeneratingCase, status: int) -> None:
+        generating.adapter.prepare_reset()
+        generating.api.inject(faults.answer(Response.json({"message": "no, and here is a s3cret"}, status)))
+        refusal = generating.adapter.refusal(generating.adapter.reset())
+        assert refusal is not None
+        assert str(status) in refusal
+        assert "s3cret" not in refusal
+        assert generating.resets() == 1
+        assert still_in_force(generating)
+
+    @pytest.mark.parametrize("status", [200, 202, 204, 302, 500, 502, 503, 504])
+    def test_anything_else_is_kept_and_read(self, generating: GeneratingCase, status: int) -> None:
+        """It may hold the only copy of the password: nothing but the text decides."""
+        adapter = generating.adapter
+        adapter.prepare_reset()
+        generating.api.inject(faults.answer(Response(status, b"" if status == 204 else b"<html>a s3cret</html>")))
+        answer = adapter.reset()
+        assert answer.status == status
+        assert adapter.refusal(answer) is None
+        with pytest.raises(Unintelligible) as caught:
+            adapter.password_in(answer)
+        assert "s3cret" not in str(caught.value)
+        assert "s3cret" not in repr(answer)
+        assert generating.resets() == 1
