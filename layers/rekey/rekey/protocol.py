@@ -4,6 +4,9 @@ The registry's old password dies at the call and the new one is shown once: the 
 `steps/reset.py` does an act and asks again; nothing else decides. An act is chosen from what is written down, so
 another invocation that comes after a crash goes on at the same place. `Seen` belongs to one attempt and one invocation:
 what an earlier one saw counts only where it is written in the ledger.
+
+Three ways a password changes: the registry generates it and its answer is the only copy; the registry takes ours, which
+is in the store before the call; a person resets and pastes.
 """
 
 from dataclasses import dataclass
@@ -16,6 +19,15 @@ from rekey.model.verdict import LoginVerdict
 
 REFUSALS_THAT_COUNT = 2
 """A registry whose user database is down answers 401 to the right password: one refusal is not one."""
+_TICK = timedelta(seconds=1)
+
+
+class Way(StrEnum):
+    """How a registry's password changes."""
+
+    GENERATES = auto()
+    TAKES = auto()
+    MANUAL = auto()
 
 
 class Act(StrEnum):
@@ -37,6 +49,8 @@ class Act(StrEnum):
     """Ask the registry about the new password."""
     STAGE = auto()
     """Put it into the store where readers do not look."""
+    READ_MARK = auto()
+    """Ask the registry whether its password moved since before the call, without a login."""
     PROMOTE = auto()
     """Make it the one that readers see."""
     DELETE = auto()
@@ -75,7 +89,7 @@ class Records:
 
     rotation: Rotation
     attempt: Attempt | None
-    manual: bool = False
+    way: Way = Way.GENERATES
 
 
 @dataclass(frozen=True)
@@ -104,14 +118,18 @@ class Seen:
 
 @dataclass(frozen=True)
 class Limits:
-    """Durations of the plan, the adapter and the stack."""
+    """Durations and numbers of the plan, the adapter and the stack."""
 
     call: timedelta
     """What must be left of the function's time when the call is sent: call, escrow write, margin."""
     settle: timedelta
+    """How long a call may still take effect after the last moment it could have left."""
     prove_within: timedelta
     refusal_pause: timedelta
     ask_again: timedelta = timedelta(seconds=3)
+    wrong_logins: int = 3
+    max_attempts: int = 10
+    max_resets: int = 3
 
 
 def next_act(records: Records, seen: Seen, limits: Limits, now: datetime) -> Step:
@@ -135,8 +153,8 @@ def next_act(records: Records, seen: Seen, limits: Limits, now: datetime) -> Ste
     if seen.readable is None:
         return Step(Act.READ)
     if not seen.readable:
-        return Step(Act.ATTENTION, why=seen.unreadable)
-    return _with_password(attempt, seen, limits, now)
+        return _unreadable(records.rotation, attempt, seen, limits, now)
+    return _with_password(records, attempt, seen, limits, now)
 
 
 def _without_attempt(records: Records, seen: Seen, limits: Limits, now: datetime) -> Step:
@@ -147,14 +165,24 @@ def _without_attempt(records: Records, seen: Seen, limits: Limits, now: datetime
         return Step(Act.ATTENTION, why="the store holds a higher generation: a later rotation overtook this one")
     if rotation.phase is Phase.NEEDS_ATTENTION:
         return Step(Act.ATTENTION, why="\n".join(rotation.problems))
-    if last is not None and last.outcome is AttemptOutcome.WRONG_PASTE and not records.manual:
+    if last is not None and last.outcome is AttemptOutcome.WRONG_PASTE and records.way is not Way.MANUAL:
         return Step(Act.ATTENTION, why=f"{last.said}: reset the password in the console and `rekey paste` the new one")
-    if records.manual:
+    if records.way is Way.MANUAL:
         return _without_paste(rotation, seen, limits, now)
+    return _after(rotation, last, limits)
+
+
+def _after(rotation: Rotation, last: Attempt | None, limits: Limits) -> Step:
+    """Return what follows from the last attempt's end: the first one, another one, or none."""
     if last is not None and last.outcome is AttemptOutcome.REFUSED:
         return Step(Act.STOP, why=f"the registry refused to reset: {last.said}")
     if last is not None and last.end is CallEnd.NOT_SENT:
         return Step(Act.STOP, why=f"the reset call could not be sent: {last.said}")
+    if rotation.resets >= limits.max_resets:
+        why = f"{rotation.resets} resets, and each answer was lost: reset in the console and `rekey paste` the password"
+        return Step(Act.ATTENTION, why=why)
+    if rotation.attempts >= limits.max_attempts:
+        return Step(Act.ATTENTION, why=f"{rotation.attempts} attempts, and none came to a password: see the registry")
     return Step(Act.CLAIM)
 
 
@@ -176,18 +204,22 @@ def _without_paste(rotation: Rotation, seen: Seen, limits: Limits, now: datetime
 def _before_call(records: Records, attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
     if not seen.mine:
         if now <= attempt.deadline:
-            return Step(Act.WAIT, until=attempt.deadline + timedelta(seconds=1))
+            return Step(Act.WAIT, until=attempt.deadline + _TICK)
         return Step(Act.CLOSE, outcome=AttemptOutcome.NOT_CALLED)
     if now + limits.call > attempt.deadline:
         return Step(Act.CLOSE, outcome=AttemptOutcome.NOT_CALLED)
     if not seen.ready:
         return Step(Act.GET_READY)
-    return _old_allows(records.rotation.reason, seen.old)
+    allowed = _old_allows(records.rotation, seen.old)
+    if allowed.act is Act.CALL and records.way is Way.TAKES and attempt.staged is None:
+        return Step(Act.STAGE)  # our own choice is in the store, read back, before the registry hears of it
+    return allowed
 
 
-def _old_allows(reason: Reason, old: LoginVerdict | None) -> Step:
+def _old_allows(rotation: Rotation, old: LoginVerdict | None) -> Step:
     """Let a leak or a lost password go on whatever the old one does; all else stops and is tried again later."""
-    if old in (None, LoginVerdict.ACCEPTED) or reason in (Reason.COMPROMISED, Reason.LOST):
+    urgent = rotation.reason in (Reason.COMPROMISED, Reason.LOST)
+    if old in (None, LoginVerdict.ACCEPTED) or urgent or rotation.resets:
         return Step(Act.CALL)
     if old is LoginVerdict.REFUSED:
         why = (
@@ -201,39 +233,119 @@ def _old_allows(reason: Reason, old: LoginVerdict | None) -> Step:
 def _without_answer(records: Records, attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
     if not seen.looked:
         return Step(Act.LOOK)
-    if attempt.kind is AttemptKind.PASTED:
-        return Step(Act.CLOSE, outcome=AttemptOutcome.WRONG_PASTE)
-    ended = attempt.call_ended_at or attempt.deadline
-    if now < ended + limits.settle:
-        return Step(Act.WAIT, until=ended + limits.settle + timedelta(seconds=1))
-    why = (
-        f"the reset of {records.rotation.id} was called and its answer was lost: nobody knows whether it took effect, "
-        "and nothing more is reset. Reset the password in the registry's console and `rekey paste` it"
-    )
-    return Step(Act.ATTENTION, why=why)
+    if attempt.kind is not AttemptKind.RESET:
+        return Step(Act.CLOSE, outcome=_wrong(attempt))
+    if now < _settled_at(attempt, limits):
+        return Step(Act.WAIT, until=_settled_at(attempt, limits) + _TICK)
+    if attempt.change_mark is not None and attempt.mark_moved is None:
+        return Step(Act.READ_MARK)
+    if attempt.mark_moved is False:
+        return Step(Act.CLOSE, outcome=AttemptOutcome.NO_EFFECT)
+    return _by_old(records.rotation, attempt, seen, limits, now)
 
 
-def _with_password(attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
-    pasted = attempt.kind is AttemptKind.PASTED
-    if pasted and (seen.same_as_current or attempt.refusals >= REFUSALS_THAT_COUNT):
-        return Step(Act.CLOSE, outcome=AttemptOutcome.WRONG_PASTE) if seen.deleted else Step(Act.DELETE)
-    if attempt.refusals >= REFUSALS_THAT_COUNT:
-        why = (
-            "the registry refuses the password that was read from its answer: the plan's `password_at` may be wrong. "
-            "The answer is kept. Mend the plan and push it, or reset in the console and `rekey paste` the new password"
-        )
-        return Step(Act.ATTENTION, why=why)
+def _settled_at(attempt: Attempt, limits: Limits) -> datetime:
+    """Return when the call can have no more effect: it may leave until its end was seen, or the claim's deadline."""
+    return (attempt.call_ended_at or attempt.deadline) + limits.settle
+
+
+def _by_old(rotation: Rotation, attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
+    """Let the old password say whether the reset happened. With none to ask, nobody holds a working one: go on."""
+    if attempt.old_version is None or attempt.old_before is not LoginVerdict.ACCEPTED:
+        return Step(Act.CLOSE, outcome=AttemptOutcome.LOST)
+    if attempt.old_refusals >= REFUSALS_THAT_COUNT:
+        return Step(Act.CLOSE, outcome=AttemptOutcome.LOST)
+    if seen.old is LoginVerdict.ACCEPTED:
+        return Step(Act.CLOSE, outcome=AttemptOutcome.NO_EFFECT)
+    return _ask_old(rotation, seen, limits, now)
+
+
+def _ask_old(rotation: Rotation, seen: Seen, limits: Limits, now: datetime) -> Step:
+    if seen.old is not None:
+        return Step(Act.WAIT, until=now + max(limits.refusal_pause, limits.ask_again))
+    if rotation.wrong_logins >= limits.wrong_logins:
+        return Step(Act.ATTENTION, why=WRONG_LOGINS_SPENT)
+    return Step(Act.ASK_OLD)
+
+
+WRONG_LOGINS_SPENT = (
+    "the rotation's wrong logins are used up, more could lock the account, and it is not known which password is good: "
+    "reset it in the registry's console and `rekey paste` the new one"
+)
+
+
+def _unreadable(rotation: Rotation, attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
+    """Keep an answer that cannot be understood. Only an old password that is still good says that nothing happened."""
+    if attempt.kind is AttemptKind.ADOPTED:
+        return Step(Act.CLOSE, outcome=AttemptOutcome.STALE) if seen.deleted else Step(Act.DELETE)
+    to_ask = attempt.old_version is not None and attempt.old_before is LoginVerdict.ACCEPTED
+    if not to_ask or attempt.old_refusals >= REFUSALS_THAT_COUNT:
+        return Step(Act.ATTENTION, why=seen.unreadable)
+    if now < _settled_at(attempt, limits):
+        return Step(Act.WAIT, until=_settled_at(attempt, limits) + _TICK)
+    if seen.old is LoginVerdict.ACCEPTED:
+        return Step(Act.CLOSE, outcome=AttemptOutcome.NO_EFFECT)
+    return _ask_old(rotation, seen, limits, now)
+
+
+def _with_password(records: Records, attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
     if attempt.login is LoginVerdict.ACCEPTED:
         return Step(Act.PROMOTE) if attempt.staged else Step(Act.STAGE)
+    refused = attempt.refusals >= REFUSALS_THAT_COUNT
+    if attempt.kind is not AttemptKind.RESET and (seen.same_as_current or refused):
+        return Step(Act.CLOSE, outcome=_wrong(attempt)) if seen.deleted else Step(Act.DELETE)
+    if _set_is_uncertain(records, attempt):
+        led = _after_uncertain_set(records.rotation, attempt, seen, limits, now)
+        if led is not None:
+            return led
+    if refused:
+        return Step(Act.ATTENTION, why=_refused(records.way))
     if not seen.asked:
-        return Step(Act.LOG_IN)
+        spent = records.rotation.wrong_logins >= limits.wrong_logins
+        return Step(Act.ATTENTION, why=WRONG_LOGINS_SPENT) if spent else Step(Act.LOG_IN)
+    return _unproven(records, attempt, limits, now)
+
+
+def _wrong(attempt: Attempt) -> AttemptOutcome:
+    return AttemptOutcome.WRONG_PASTE if attempt.kind is AttemptKind.PASTED else AttemptOutcome.STALE
+
+
+def _set_is_uncertain(records: Records, attempt: Attempt) -> bool:
+    """Whether nobody knows if the registry took our password: a positive answer alone says so."""
+    return records.way is Way.TAKES and attempt.kind is AttemptKind.RESET and attempt.end is not CallEnd.ANSWERED
+
+
+def _after_uncertain_set(
+    rotation: Rotation, attempt: Attempt, seen: Seen, limits: Limits, now: datetime
+) -> Step | None:
+    if now < _settled_at(attempt, limits):
+        return Step(Act.WAIT, until=_settled_at(attempt, limits) + _TICK)
+    if attempt.change_mark is not None and attempt.mark_moved is None:
+        return Step(Act.READ_MARK)
+    if attempt.mark_moved is False:
+        return Step(Act.CLOSE, outcome=AttemptOutcome.NO_EFFECT)
+    if attempt.refusals >= REFUSALS_THAT_COUNT:
+        return _by_old(rotation, attempt, seen, limits, now)
+    return None
+
+
+def _unproven(records: Records, attempt: Attempt, limits: Limits, now: datetime) -> Step:
+    """Go on without proof only where nobody can be asked for long, and a positive answer is in hand."""
     if attempt.login is LoginVerdict.REFUSED:
         return Step(Act.WAIT, until=now + limits.refusal_pause)
     waited = now >= (attempt.call_ended_at or now) + limits.prove_within
-    if pasted or not waited:
+    if attempt.kind is not AttemptKind.RESET or _set_is_uncertain(records, attempt) or not waited:
         return Step(Act.WAIT, until=now + limits.ask_again)
-    # Nobody can be asked, and the registry's positive answer is in hand: consumers cannot wait longer.
     return Step(Act.PROMOTE) if attempt.staged else Step(Act.STAGE)
+
+
+def _refused(way: Way) -> str:
+    if way is Way.TAKES:
+        return "the registry said it took the password, and refuses it: reset it in the console and `rekey paste` it"
+    return (
+        "the registry refuses the password that was read from its answer: the plan's `password_at` may be wrong. "
+        "The answer is kept. Mend the plan, push it and `rekey resume`, or reset in the console and `rekey paste`"
+    )
 
 
 def _promoted(rotation: Rotation, attempt: Attempt, seen: Seen) -> Step:

@@ -74,6 +74,8 @@ class Rotation(Record):
     execution: str
     """ARN of the execution that works or worked on it last."""
     shards: int = 0
+    pin_again: bool = False
+    """Whether Begin is to pin `plan_version` anew: a person mended the plan."""
     gate_at: datetime | None = None
     """When the gate passed. It is not asked again after that."""
     waived: tuple[str, ...] = ()
@@ -129,6 +131,8 @@ class AttemptKind(StrEnum):
 
     RESET = "reset"
     PASTED = "pasted"
+    ADOPTED = "adopted"
+    """Found in the escrow, of an attempt that a restored ledger has forgotten."""
 
 
 class CallEnd(StrEnum):
@@ -147,8 +151,14 @@ class AttemptOutcome(StrEnum):
     REFUSED = "refused"
     PROMOTED = "promoted"
     WRONG_PASTE = "wrong_paste"
+    STALE = "stale"
+    """An adopted answer whose password is not the registry's."""
     SUPERSEDED = "superseded"
     """A higher generation was in the store already."""
+    NO_EFFECT = "no_effect"
+    """The call did not reset: the old password is still good."""
+    LOST = "lost"
+    """The call did reset, or nobody can say, and nobody has the password."""
     REPLACED = "replaced"
     """A person pasted a password while this attempt waited for one."""
 
@@ -160,6 +170,8 @@ class Attempt(Record):
     generation: int
     number: int
     kind: AttemptKind
+    adopted: AttemptKind | None = None
+    """How an adopted answer came: it is read as such."""
     nonce: str
     """Random: a second invocation that meets the claim knows that it is not its own."""
     deadline: datetime
@@ -172,6 +184,11 @@ class Attempt(Record):
     """What the registry's refusal was, in words without any body."""
     old_version: str | None = None
     old_before: LoginVerdict | None = None
+    old_refusals: int = 0
+    """Refusals of the old password after the call, with the registry well in between."""
+    change_mark: str | None = None
+    """What the registry shows that moves with its password, as it was before the call."""
+    mark_moved: bool | None = None
     reading: int = 0
     """How often a person mended how the answer is read: each reading has a store token of its own."""
     refusals: int = 0
@@ -180,6 +197,11 @@ class Attempt(Record):
     staged: str | None = None
     promoted_at: datetime | None = None
     outcome: AttemptOutcome | None = None
+
+    @property
+    def is_paste(self) -> bool:
+        """Whether what is in the escrow is the password itself, and no answer of an API."""
+        return AttemptKind.PASTED in (self.kind, self.adopted)
 
     @property
     def escrow_token(self) -> str:

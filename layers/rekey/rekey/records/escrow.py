@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
@@ -17,8 +18,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from rekey import aws
 from rekey.errors import Conflict, Unintelligible
-from rekey.model.rotation import Attempt
-from rekey.records.dynamo import ConditionFailed, Table, Write
+from rekey.model.moment import parse, render
+from rekey.model.rotation import Attempt, AttemptKind
+from rekey.records.dynamo import ConditionFailed, Item, Table, Write
 
 if TYPE_CHECKING:
     from types_boto3_kms import KMSClient
@@ -38,6 +40,16 @@ class Envelope:
         """Return nonce and ciphertext."""
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + AESGCM(self.key).encrypt(nonce, raw, _associated(self.context))
+
+
+@dataclass(frozen=True)
+class Stray:
+    """An answer whose attempt nobody knows any more."""
+
+    token: str
+    kind: AttemptKind
+    called_at: datetime | None
+    raw: bytes = field(repr=False)
 
 
 class Escrow:
@@ -63,6 +75,8 @@ class Escrow:
                 "format": 1,
                 "generation": attempt.generation,
                 "attempt": attempt.number,
+                "kind": attempt.kind.value,
+                "called_at": render(attempt.called_at) if attempt.called_at else None,
                 "wrapped_key": envelope.wrapped,
                 "sealed": envelope.seal(raw),
             },
@@ -89,15 +103,38 @@ class Escrow:
         Raises Unintelligible where it does not open: it was changed, or is another attempt's.
         """
         item = self._table.get(**_key(attempt))
-        if item is None or "sealed" not in item:
-            return None
-        context, sealed = _context(attempt), bytes(item["sealed"])
+        return None if item is None or "sealed" not in item else self._open(item, _context(attempt))
+
+    def _open(self, item: Item, context: Mapping[str, str]) -> bytes:
+        sealed = bytes(item["sealed"])
         with aws.answering("the escrow's KMS key"):
             key = self._kms.decrypt(CiphertextBlob=bytes(item["wrapped_key"]), EncryptionContext=context)["Plaintext"]
         try:
             return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _associated(context))
         except InvalidTag:
             raise Unintelligible("the escrow's item was changed after it was written: it does not open") from None
+
+    def stray(self, registry: str, token: str) -> Stray | None:
+        """Return an answer that no attempt of the ledger knows, or None where it is gone.
+
+        A ledger that was restored from a backup has forgotten attempts whose answers are still here.
+        """
+        item = self._table.get(registry, token)
+        if item is None or "sealed" not in item:
+            return None
+        context = {"registry": registry, "generation": str(item["generation"]), "attempt": str(item["attempt"])}
+        called = item.get("called_at")
+        return Stray(token, AttemptKind(item["kind"]), parse(called) if called else None, self._open(item, context))
+
+    def moving(self, stray: Stray, attempt: Attempt, envelope: Envelope) -> list[Write]:
+        """Return the writes that hand a stray answer to an attempt of its own."""
+        old = Write(
+            key={"pk": attempt.registry, "sk": stray.token},
+            item={"format": 1, "deleted": True},
+            condition="attribute_exists(sealed)",
+            table=self._table.name,
+        )
+        return [self.putting(attempt, envelope, stray.raw), old]
 
     def delete(self, attempt: Attempt) -> None:
         """Leave a tombstone in place of the answer."""

@@ -61,12 +61,14 @@ class Ledger:
         """Write a record and return it as it is now. Raises as `save` does."""
         return self._commit(fence, [record], [])[0]
 
-    def save(self, fence: Fence, rotation: Rotation, attempt: Attempt) -> tuple[Rotation, Attempt]:
-        """Write a rotation and its attempt, both or none, and return them as they are now.
+    def save(
+        self, fence: Fence, rotation: Rotation, attempt: Attempt, also: Sequence[Write] = ()
+    ) -> tuple[Rotation, Attempt]:
+        """Write a rotation and its attempt, and what belongs to it, all or none; return them as they are now.
 
         Raises Fenced where the lease is another's, Conflict where a record is not the one this follows from any more.
         """
-        saved: list[Rotation | Attempt] = self._commit(fence, [rotation, attempt], [])
+        saved: list[Rotation | Attempt] = self._commit(fence, [rotation, attempt], also)
         return cast("Rotation", saved[0]), cast("Attempt", saved[1])
 
     def _commit(self, fence: Fence, records: Sequence[R], also: Sequence[Write]) -> list[R]:

@@ -42,6 +42,10 @@ def run(bench: Bench, call: Call) -> State:
         return state.to(Next.STOP, outcome=Outcome.JOINED)
     if rotation.shards == 0:
         rotation = _lay_out(bench, fence, rotation)
+    elif rotation.pin_again:
+        _, body, _ = bench.plans.pushed(rotation.registry, rotation.plan_version)
+        bench.folder(rotation.registry, rotation.generation).pin_plan(body)
+        rotation = bench.ledger.save_one(fence, rotation.having(pin_again=False))
     state = state.model_copy(
         update={
             "generation": rotation.generation,

@@ -1,0 +1,47 @@
+"""Resume: a person has mended the plan, and a rotation that needed attention goes on with the answer that was kept."""
+
+import secrets
+from datetime import datetime
+
+from rekey.errors import Conflict, InputInvalid
+from rekey.model.rotation import Again, Phase, Rotation
+from rekey.records.dynamo import ConditionFailed
+from rekey.records.ledger import Ledger, following, open_mark
+
+
+def resume(ledger: Ledger, registry: str, plan_version: str, now: datetime) -> Rotation:
+    """Let the registry's rotation go on under this version of the plan, from the tick's next turn.
+
+    A kept answer is read anew, under a store token of its own; wrong logins count from nought, since a person has
+    looked. Raises InputInvalid where no rotation needs attention, Conflict where an execution wrote at that moment.
+    """
+    rotation = ledger.latest(registry)
+    if rotation is None or rotation.phase is not Phase.NEEDS_ATTENTION or rotation.completed:
+        raise InputInvalid(
+            f"no rotation of {registry} waits to be resumed: `rekey status {registry}` says what is open"
+        )
+    changed = rotation.having(
+        phase=Phase.RESETTING,
+        plan_version=plan_version,
+        pin_again=True,
+        wrong_logins=0,
+        problems=(),
+        rev=secrets.token_hex(8),
+    )
+    writes = [following(rotation, changed), open_mark(changed)]
+    attempts = ledger.attempts(registry, rotation.generation)
+    if attempts and attempts[-1].outcome is None:
+        last = attempts[-1]
+        anew = last.having(
+            reading=last.reading + 1, refusals=0, login=None, staged=None, old_refusals=0, rev=secrets.token_hex(8)
+        )
+        writes.append(following(last, anew))
+    before = ledger.again(registry)
+    again = Again(registry=registry, tries=0, at=now, rev=secrets.token_hex(8))
+    writes.append(following(before or again.having(rev=""), again))
+    try:
+        ledger.table.write(*writes)
+    except ConditionFailed as failed:
+        if (failed.old.get(0) or {}).get("rev") != changed.rev:
+            raise Conflict(f"an execution wrote to {registry} at the same moment: resume once more") from None
+    return changed

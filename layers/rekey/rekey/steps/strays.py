@@ -1,0 +1,63 @@
+"""Answers in the escrow that no open attempt waits for: each is deleted, or gets an attempt that a login decides.
+
+A ledger restored from a backup forgets attempts, and one of their answers may be the password in force.
+"""
+
+import secrets
+from collections.abc import Sequence
+
+from rekey import runtime
+from rekey.errors import Conflict
+from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, Fence, Phase, Rotation
+from rekey.steps.bench import Bench
+
+_DECIDED = frozenset(
+    {
+        AttemptOutcome.NO_EFFECT,
+        AttemptOutcome.NOT_CALLED,
+        AttemptOutcome.PROMOTED,
+        AttemptOutcome.REFUSED,
+        AttemptOutcome.STALE,
+        AttemptOutcome.WRONG_PASTE,
+    }
+)
+"""Ends of an attempt after which its answer is of no use to anybody."""
+
+
+def settle(
+    bench: Bench, fence: Fence, rotation: Rotation, attempts: Sequence[Attempt]
+) -> tuple[Rotation, Attempt | None]:
+    """Delete what is decided, and adopt one stray where no attempt is open.
+
+    Returns the rotation and its latest attempt. Raises Fenced, Conflict, and what escrow and ledger raise.
+    """
+    latest = attempts[-1] if attempts else None
+    by_token = {attempt.escrow_token: attempt for attempt in attempts}
+    for token in bench.escrow.tokens(rotation.registry):
+        known = by_token.get(token)
+        if known is not None and known.outcome in _DECIDED:
+            bench.escrow.delete(known)
+        elif (known is None or known.outcome is AttemptOutcome.LOST) and (latest is None or latest.outcome is not None):
+            return _adopt(bench, fence, rotation, token)
+    return rotation, latest
+
+
+def _adopt(bench: Bench, fence: Fence, rotation: Rotation, token: str) -> tuple[Rotation, Attempt]:
+    stray = bench.escrow.stray(rotation.registry, token)
+    if stray is None:
+        raise Conflict("an answer in the escrow went while it was looked at: looked at again")
+    now, number = runtime.now(), rotation.attempts + 1
+    attempt = Attempt(
+        registry=rotation.registry,
+        generation=rotation.generation,
+        number=number,
+        kind=AttemptKind.ADOPTED,
+        adopted=stray.kind,
+        nonce=secrets.token_hex(16),
+        deadline=now,
+        called_at=stray.called_at,
+        call_ended_at=now,
+    )
+    changed = rotation.having(attempts=number, phase=Phase.RESETTING)
+    moving = bench.escrow.moving(stray, attempt, bench.escrow.envelope(attempt))
+    return bench.ledger.save(fence, changed, attempt, also=moving)
