@@ -102,5 +102,5 @@ def show(found: View) -> None:
     console.put_facts([(name, text) for name, text in facts if text], STYLES)
     if found.receipts:
         console.put("")
-        rows = [(one.consumer, one.type, one.outcome.value, one.verdict.value, one.reason) for one in found.receipts]
-        console.put_table(("consumer", "type", "outcome", "verdict", "reason"), rows, STYLES)
+        rows = [(one.consumer, one.outcome.value, one.verdict.value, one.reason) for one in found.receipts]
+        console.put_table(("consumer", "outcome", "verdict", "reason"), rows, STYLES)
