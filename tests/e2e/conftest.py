@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from tests.e2e import rotating
+from tests.e2e import companies
 from tests.e2e.front import Front
-from tests.sandbox.cloudraya import RESET_PATH, documented_answer
+from tests.sandbox.cloudraya import documented_answer
 from tests.sandbox.http_server import HttpServer
 from tests.sandbox.webhook_receiver import new_secret
-from tests.sandbox.world import OTHER_REGISTRY, World
+from tests.sandbox.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +26,6 @@ OVERRIDES = {
     "PassBudget": "2",
     "WebhookSources": '{"soc": {"secret": "rekey/webhook-soc"}}',
 }
-_numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class NewCompany(Protocol):
-    """Sets a company up that no other test knows."""
+    """Sets a company up that no other test knows; `policy` is that of its plan."""
 
     def __call__(self, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Any) -> Company: ...
 
@@ -63,24 +61,12 @@ def front(world: World) -> Iterator[Front]:
 
 @pytest.fixture
 def new_company(world: World, front: Front) -> Iterator[NewCompany]:
-    """Set companies up; afterwards every fault is lifted, and nothing of them is left for another test's tick."""
+    """Set companies up; afterwards every fault is lifted, and nothing of them is left open."""
     made: list[Company] = []
 
     def make(kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Any) -> Company:
-        company = world.company(f"company-{next(_numbers)}", kind, adopted=adopted)
-        made.append(company)
-        _go_through(front, company)
-        if kind == "cloudraya":
-            company.document["registry"]["api"]["reset"] = {
-                "method": "PATCH",
-                "path": RESET_PATH.format(id=company.name),
-                "password_at": "/data/password",
-                "timeout": "3s",
-                "settle": "1s",
-            }
-        company.document["policy"] = policy
-        company.push_plan()
-        return company
+        made.append(companies.new(world, front, kind, adopted=adopted, **policy))
+        return made[-1]
 
     yield make
     world.cloud.faults.clear()
@@ -88,7 +74,7 @@ def new_company(world: World, front: Front) -> Iterator[NewCompany]:
         server.clear_faults()
     world.cloudraya.reset_answer = documented_answer
     for company in made:
-        _close(company)
+        companies.close(company)
 
 
 @pytest.fixture
@@ -102,28 +88,3 @@ def elsewhere() -> Iterator[HttpServer]:
     """A server that nobody has any business with."""
     with HttpServer() as server:
         yield server
-
-
-def _go_through(front: Front, company: Company) -> None:
-    company.document["registry"]["endpoint"] = front.url
-    for namespace, name in company.pull_secrets:
-        company.world.kubernetes.add_pull_secret(
-            namespace,
-            name,
-            {
-                front.host: {"username": company.name, "password": company.first_password},
-                OTHER_REGISTRY: {"username": "robot", "password": company.other_password},
-            },
-        )
-
-
-def _close(company: Company) -> None:
-    cloud = company.world.cloud
-    states = cloud.client("stepfunctions")
-    for arn in rotating.executions(company):
-        if states.describe_execution(executionArn=arn)["status"] == "RUNNING":
-            states.stop_execution(executionArn=arn)
-    cloud.settle()
-    ledger = rotating.table(cloud)
-    for key in rotating.open_things(company):
-        cloud.client("dynamodb").delete_item(TableName=ledger.name, Key={"pk": {"S": "open"}, "sk": {"S": key}})

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from rekey.bus import PASTED, PASTED_SOURCE
+from rekey.model.password import Password
+from rekey.records import pasting
 from rekey.records.dynamo import Table
 from rekey.records.escrow import Escrow
+from rekey.records.lease import Leases
 from rekey.records.ledger import Ledger
 from rekey.records.starts import Starts
 from rekey.steps.trigger import execution_name
@@ -18,7 +23,7 @@ from tests.sandbox.cloudraya import RESET_PATH
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from rekey.model.rotation import Rotation
+    from rekey.model.rotation import Lease, Rotation
     from tests.sandbox.aws import Cloud, Execution
     from tests.sandbox.wire import Predicate, Request
     from tests.sandbox.world import Company
@@ -58,6 +63,15 @@ def latest(company: Company) -> Rotation:
     found = ledger(company).latest(company.name)
     if found is None:
         raise LookupError(f"{company.name} has no rotation")
+    return found
+
+
+def lease(company: Company) -> Lease:
+    """Return the registry's lease."""
+    cloud = company.world.cloud
+    found = Leases(table(cloud), lambda _: False, timedelta(0), timedelta(0)).current(company.name)
+    if found is None:
+        raise LookupError(f"{company.name} was never owned")
     return found
 
 
@@ -101,6 +115,16 @@ def ended(company: Company, arn: str) -> Execution:
 def request(company: Company) -> Execution:
     """Rotate for a reason that can wait."""
     return rotate(company, "requested", "console")
+
+
+def paste(company: Company, password: str) -> Execution:
+    """Paste a password as `rekey paste` does, and return the execution that came of it once it has ended."""
+    known = len(executions(company))
+    now = datetime.now(UTC)
+    pasting.paste(ledger(company), escrow(company), company.name, Password(password), now=now, clicked_at=None)
+    company.world.cloud.put_event(PASTED_SOURCE, PASTED, {"format": 1, "registry": company.name})
+    company.world.cloud.settle()
+    return ended(company, executions(company)[known])
 
 
 def tick(company: Company, within: float = 20.0) -> Execution:

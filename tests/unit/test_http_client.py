@@ -165,6 +165,13 @@ def test_a_kept_connection_is_watched_too(server: Echo) -> None:
         assert client.get("/").status_code == 200
 
 
+def test_an_answer_that_is_there_is_not_waited_for(server: Echo) -> None:
+    began = time.monotonic()
+    with http.client(server.url, timeout=timedelta(seconds=30)) as client:
+        client.get("/")
+    assert time.monotonic() - began < 5
+
+
 def test_a_body_cut_off_is_no_answer() -> None:
     with raw_server(cut_body) as url, http.client(url) as client:
         with pytest.raises(Unreachable, match="the connection broke") as caught, http.answering("it"):

@@ -212,6 +212,12 @@ class TestAnotherHost:
             assert "nothing was sent" in login.detail
             assert not server.got_credentials()
 
+    def test_by_a_realm_that_is_too_long_for_a_url(self) -> None:
+        with Scripted(lambda _: Response(500)) as server:
+            server.answer = asks_for_token(f"{server.url}/{'x' * 70_000}")
+            login = at(server.url).login(fresh())
+            assert (login.verdict, "nothing was sent" in login.detail) == (LoginVerdict.INCONCLUSIVE, True)
+
     @pytest.mark.parametrize("page", ["_catalog", "tags/list"])
     def test_by_a_next_page(self, other: Scripted, page: str) -> None:
         listing = Response.json({"repositories": ["a/b"], "tags": ["1"]}, headers=API)

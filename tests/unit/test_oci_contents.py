@@ -70,6 +70,12 @@ class TestContents:
             shelf.digests = False
             assert at(shelf.url).contents(fresh(), WITHIN).repositories == SHELVED
 
+    def test_without_digests_and_without_an_end(self) -> None:
+        with Shelf({"acme/a": {"1.0": b"x" * (4 * 1024 * 1024 + 1)}}) as shelf:
+            shelf.digests = False
+            with pytest.raises(Unintelligible, match="larger than a manifest can be"):
+                at(shelf.url).contents(fresh(), WITHIN)
+
     @pytest.mark.parametrize("null_for_none", [True, False])
     def test_null_is_none(self, *, null_for_none: bool) -> None:
         with Shelf({"acme/empty": {}}) as shelf:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
+import jwt
 import pytest
 
 from rekey.errors import Denied
@@ -16,7 +18,7 @@ from tests.sandbox.http_server import HttpServer
 from tests.sandbox.images import push_samples
 from tests.sandbox.wire import Request, Response
 from tests.servers.requirement import require
-from tests.unit.scripted_registry import API, USER, WITHIN, at, fresh
+from tests.unit.scripted_registry import API, USER, WITHIN, Scripted, at, fresh
 from tests.unit.token_auth import Manners, TokenRegistry, TokenServer
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from rekey.model.password import Password
     from rekey.registries.manual import ManualRegistry
     from tests.sandbox.images import Contents
+    from tests.sandbox.wire import Json
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,29 @@ def test_a_token_that_says_nothing_is_tried(
         adapter = at(registry.url, token_host=tokens.url, repositories=["shop/web"])
         assert adapter.login(password).verdict is right
         assert adapter.login(fresh()).verdict is wrong
+
+
+@pytest.mark.parametrize(
+    ("access", "verdict"),
+    [
+        ([], LoginVerdict.INCONCLUSIVE),
+        ([{"type": "repository", "name": "a", "actions": ["pull"]}], LoginVerdict.ACCEPTED),
+    ],
+)
+def test_a_token_without_the_rights_that_were_asked_for_proves_nothing(
+    access: list[Json], verdict: LoginVerdict
+) -> None:
+    """A server may give one to a wrong password, and still none without any."""
+    token = jwt.encode({"access": access}, secrets.token_bytes(32))
+
+    def answer(request: Request) -> Response:
+        if request.path == "/token":
+            return Response.json({"token": token}) if "authorization" in request.headers else Response.json({}, 401)
+        realm = f'Bearer realm="{server.url}/token",scope="repository:a:pull"'
+        return Response.json({}, 200 if request.bearer() else 401, {"WWW-Authenticate": realm})
+
+    with Scripted(answer) as server:
+        assert at(server.url).login(fresh()).verdict is verdict
 
 
 def test_challenges_are_read_as_they_are_written() -> None:

@@ -100,10 +100,11 @@ def _hero(evidence: Document) -> str:
 def _headline(evidence: Document, outcome: str) -> str:
     in_force = text(part(evidence, "times"), "promoted") != ""
     done, total = _done(evidence)
+    lack = "does" if total - done == 1 else "do"
     changed = "The password was changed" if in_force else "The new password is not in force yet"
     said: Mapping[str, str] = {
         Outcome.FINISHED: f"{changed}, and {done} of {number(total, 'consumer')} have the new one.",
-        Outcome.CONSUMERS_FAILED: f"{changed}, and {total - done} of {number(total, 'consumer')} do not have it.",
+        Outcome.CONSUMERS_FAILED: f"{changed}, and {total - done} of {number(total, 'consumer')} {lack} not have it.",
         Outcome.NEEDS_ATTENTION: f"{changed}, and Rekey cannot go on without a person.",
         Outcome.UNFINISHED: f"{changed}, and work is left: Rekey takes it up again by itself.",
         Outcome.STOPPED: "Stopped before the reset: the password is as it was.",
@@ -136,7 +137,7 @@ def _facts(evidence: Document) -> str:
         _login("Old password", part(evidence, "old_password"), LoginVerdict.REFUSED, LoginVerdict.ACCEPTED),
         _login("New password", part(evidence, "new_password"), LoginVerdict.ACCEPTED, LoginVerdict.REFUSED),
         _contents(part(evidence, "contents")),
-        fact("Consumers with the new password", f"{done} of {total}", all_have_it),
+        fact("Consumers that have it", f"{done} of {total}", all_have_it),
         _gap(evidence),
     ]
     alert = seconds(evidence, "alert_to_refused_s")
@@ -173,14 +174,16 @@ def _gap(evidence: Document) -> str:
     note = "from the reset call to the answer of the last consumer's write"
     if length is not None:
         return fact("Credential gap", duration(length), "plain", note)
-    return fact("Credential gap", said or "none", "bad" if said else "plain", note)
+    if said:
+        return fact("Credential gap", said, "bad", note)
+    return fact("Credential gap", "not known" if evidence.get("password_changed") is True else "none", "plain", note)
 
 
 def _consumers(evidence: Document) -> str:
     lines = [(_tone(row), row) for row in rows(evidence, "consumers")]
     lines += [("warn", {"name": name, "outcome": "not told"}) for name in texts(evidence, "not_told")]
     lines.sort(key=lambda line: (_WORST_FIRST.index(line[0]), text(line[1], "name")))
-    columns = ("Consumer", "Type", "Outcome", "Verdict", "Answered", "Why, and what to do")
+    columns = ("Consumer", "Outcome", "Verdict", "Answered", "Why, and what to do")
     found = table("Consumers", columns, [_consumer(row) for _, row in lines])
     used = sorted({text(row, "verdict") for _, row in lines} & MEANINGS.keys())
     legend = "".join(f"<li><strong>{escaped(verdict)}</strong>: {MEANINGS[verdict]}</li>" for verdict in used)
@@ -197,8 +200,7 @@ def _consumer(row: Document) -> list[Cell]:
     outcome, verdict, answered = (text(row, field) for field in ("outcome", "verdict", "answered"))
     outcome_tone = _OUTCOME_TONES.get(outcome, "warn")
     return [
-        Cell.of(text(row, "name")),
-        Cell.of(text(row, "type")),
+        Cell(f"<span>{escaped(text(row, 'name'))}<small>{escaped(text(row, 'type'))}</small></span>"),
         Cell(mark(words(outcome), outcome_tone)),
         Cell(mark(words(verdict), _VERDICT_TONES.get(verdict, "plain")) if verdict else ""),
         Cell(time_tag(answered)),
@@ -219,7 +221,7 @@ def _timeline(evidence: Document) -> str:
             for one in requests
         ),
         (text(times, "started"), "Rotation started"),
-        (text(times, "gate_passed"), "Gate passed: everything was ready"),
+        (text(times, "gate_passed"), "Gate passed"),
         (text(times, "called"), "Ready: a person resets from here on" if pasted else "Reset called"),
         (text(times, "answered"), "Reset answered"),
         (text(times, "promoted"), "New password in force in the store"),

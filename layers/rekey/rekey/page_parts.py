@@ -100,7 +100,7 @@ def time_tag(value: str) -> str:
     if at is None:
         return escaped(value)
     shown = at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-    return f'<time class="nowrap" datetime="{escaped(value)}">{shown} UTC</time>'
+    return f'<time datetime="{escaped(value)}">{shown}Z</time>'
 
 
 def mark(value: str, tone: Tone) -> str:

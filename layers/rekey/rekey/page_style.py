@@ -47,7 +47,6 @@ h2 { font-size: 1.05rem; margin: 2rem 0 .6rem; }
 p { margin: .25rem 0; }
 code { font: .92em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .soft { color: var(--soft); }
-.nowrap { white-space: nowrap; }
 .good { --ink: var(--good); --back: var(--good-back); }
 .warn { --ink: var(--warn); --back: var(--warn-back); }
 .bad { --ink: var(--bad); --back: var(--bad-back); }
@@ -71,9 +70,10 @@ code { font: .92em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 table { width: 100%; border-collapse: collapse; background: var(--card); border: 1px solid var(--line);
   border-radius: .6rem; border-spacing: 0; }
 th, td { text-align: left; vertical-align: top; padding: .5rem .8rem; border-top: 1px solid var(--line);
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
 thead th { border-top: 0; color: var(--soft); font-size: .84rem; font-weight: 500; white-space: nowrap; }
-tbody th { font-weight: 600; }
+tbody th { font-weight: 600; min-width: 12rem; }
+tbody small { display: block; color: var(--soft); font-size: .84rem; font-weight: 400; }
 td:empty::after { content: "\\2013"; color: var(--soft); }
 .words { margin: .5rem 0 0; padding: 0; list-style: none; color: var(--soft); font-size: .88rem; }
 .line { list-style: none; margin: 0; padding: .9rem 1.2rem; background: var(--card); border: 1px solid var(--line);
@@ -89,8 +89,8 @@ footer { margin-top: 2.2rem; padding-top: .8rem; border-top: 1px solid var(--lin
   table, tbody, tr, th, td { display: block; }
   tbody tr { border-top: 1px solid var(--line); padding: .55rem .9rem; }
   tbody tr:first-child { border-top: 0; }
-  tbody th, tbody td { border: 0; padding: .12rem 0; display: grid; grid-template-columns: 6.5rem 1fr; gap: .6rem;
-    justify-items: start; }
+  tbody th, tbody td { border: 0; min-width: 0; padding: .12rem 0; display: grid; grid-template-columns: 6.5rem 1fr;
+    gap: .6rem; justify-items: start; }
   tbody th::before, tbody td::before { content: attr(data-label); color: var(--soft); font-weight: 400;
     font-size: .88rem; }
   td:empty { display: none; }

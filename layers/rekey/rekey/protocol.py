@@ -106,6 +106,8 @@ class Seen:
 class Limits:
     """Durations of the plan, the adapter and the stack."""
 
+    until: datetime
+    """When this invocation is cut off."""
     call: timedelta
     """What must be left of the function's time when the call is sent: call, escrow write, margin."""
     settle: timedelta
@@ -145,16 +147,19 @@ def _without_attempt(records: Records, seen: Seen, limits: Limits, now: datetime
         return Step(Act.DELIVER)
     if last is not None and last.outcome is AttemptOutcome.SUPERSEDED:
         return Step(Act.ATTENTION, why="the store holds a higher generation: a later rotation overtook this one")
-    if rotation.phase is Phase.NEEDS_ATTENTION:
-        return Step(Act.ATTENTION, why="\n".join(rotation.problems))
     if last is not None and last.outcome is AttemptOutcome.WRONG_PASTE and not records.manual:
         return Step(Act.ATTENTION, why=f"{last.said}: reset the password in the console and `rekey paste` the new one")
+    if rotation.phase is Phase.NEEDS_ATTENTION:
+        return Step(Act.ATTENTION, why="\n".join(rotation.problems))
     if records.manual:
         return _without_paste(rotation, seen, limits, now)
     if last is not None and last.outcome is AttemptOutcome.REFUSED:
         return Step(Act.STOP, why=f"the registry refused to reset: {last.said}")
     if last is not None and last.end is CallEnd.NOT_SENT:
         return Step(Act.STOP, why=f"the reset call could not be sent: {last.said}")
+    if now + limits.call > limits.until:
+        # A claim that could not be used would be given back, and made again: the next invocation has time.
+        return Step(Act.WAIT, until=now + timedelta(seconds=1))
     return Step(Act.CLAIM)
 
 
@@ -229,7 +234,7 @@ def _with_password(attempt: Attempt, seen: Seen, limits: Limits, now: datetime) 
         return Step(Act.LOG_IN)
     if attempt.login is LoginVerdict.REFUSED:
         return Step(Act.WAIT, until=now + limits.refusal_pause)
-    waited = now >= (attempt.call_ended_at or now) + limits.prove_within
+    waited = now >= (attempt.call_ended_at or attempt.deadline) + limits.prove_within
     if pasted or not waited:
         return Step(Act.WAIT, until=now + limits.ask_again)
     # Nobody can be asked, and the registry's positive answer is in hand: consumers cannot wait longer.

@@ -19,6 +19,10 @@ from rekey.steps.bench import Bench
 from rekey.steps.hand_back import hand_back
 
 
+MOST_SHARDS = 40
+"""https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html: what fits into one execution's history."""
+
+
 def run(bench: Bench, call: Call) -> State:
     """Return the state that leads to where the work is.
 
@@ -90,6 +94,7 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
         started_at=now,
         execution=fence.owner,
         attempts=attempts,
+        attempts_before=attempts,
     )
     return bench.ledger.save_one(fence, fresh)
 
@@ -152,11 +157,17 @@ def _snapshot(bench: Bench, plan: Plan, rotation: Rotation) -> str:
 
 
 def cut(consumers: Sequence[Consumer]) -> list[list[Consumer]]:
-    """Cut a plan's entries into shards: all that use one credential at one host."""
-    shards: dict[tuple[str, ...], list[Consumer]] = {}
+    """Cut a plan's entries into shards: all that use one credential at one host.
+
+    An execution's history ends at 25,000 events, so above MOST_SHARDS several share one, and its rate limit.
+    """
+    places: dict[tuple[str, ...], list[Consumer]] = {}
     for entry in consumers:
-        shards.setdefault(_where(entry), []).append(entry)
-    return list(shards.values())
+        places.setdefault(_where(entry), []).append(entry)
+    shards: list[list[Consumer]] = [[] for _ in range(min(len(places), MOST_SHARDS))]
+    for number, entries in enumerate(places.values()):
+        shards[number % MOST_SHARDS].extend(entries)
+    return shards
 
 
 def _where(entry: Consumer) -> tuple[str, ...]:

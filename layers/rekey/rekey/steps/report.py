@@ -93,7 +93,7 @@ class Report:
         known = [pair for pair in names if pair not in told and not _made_several(pair[0], receipts)] + told
         return Findings(
             rotation=rotation,
-            attempts=ledger.attempts(registry, generation),
+            attempts=ledger.attempts_of(rotation),
             requests=ledger.requests_of(registry, generation),
             consumers=sorted(set(known)),
             receipts=sorted(receipts, key=lambda receipt: receipt.consumer),

@@ -57,7 +57,7 @@ class Reset:
         self.plan = bench.folder(registry, generation).plan()
         self.registry = bench.registry(self.plan)
         self.store = bench.store(self.plan)
-        attempts = bench.ledger.attempts(registry, generation)
+        attempts = bench.ledger.attempts_of(rotation)
         self.attempt: Attempt | None = attempts[-1] if attempts else None
         self.seen = Seen()
         self.envelope: Envelope | None = None
@@ -88,6 +88,7 @@ class Reset:
         takes = registry.reset_timeout if isinstance(registry, GeneratesPassword) else timedelta(0)
         settle = registry.settle if isinstance(registry, (GeneratesPassword, Manual)) else timedelta(0)
         return Limits(
+            until=self.call.deadline,
             call=takes + ESCROW_WRITE,
             settle=settle,
             prove_within=settings.prove_within,
@@ -95,7 +96,8 @@ class Reset:
         )
 
     def _gate(self) -> State | None:
-        found = checks.before_reset(self.bench, self.rotation, self.plan, self.registry, self.store)
+        time = checks.of_time(self._limits().call, self.call.left(runtime.now()))
+        found = [time, *checks.before_reset(self.bench, self.rotation, self.plan, self.registry, self.store)]
         requests = self.bench.ledger.open_requests(self.state.registry)
         decision = gate.decide(found, requests, self.plan.policy)
         if not decision.go:
@@ -337,7 +339,7 @@ class Reset:
         attempt = self._attempt()
         proven = attempt.promoted_at is not None
         kept = self.bench.escrow.tokens(self.rotation.registry)
-        every = self.bench.ledger.attempts(self.rotation.registry, self.rotation.generation)
+        every = self.bench.ledger.attempts_of(self.rotation)
         for each in every if proven else [attempt]:
             if each.escrow_token in kept:
                 self.bench.escrow.delete(each)
@@ -349,8 +351,9 @@ class Reset:
         if outcome is AttemptOutcome.WRONG_PASTE:
             same = self.seen.same_as_current
             said = "the pasted password is " + ("the one in the store already" if same else "refused by the registry")
-            self.bench.bus.tell(Told.ATTENTION_NEEDED, self.rotation.registry, rotation=self.rotation.id, why=said)
-            phase = Phase.READY if isinstance(self.registry, Manual) else Phase.NEEDS_ATTENTION
+            if isinstance(self.registry, Manual):  # the other kinds go on to ask for a person
+                self.bench.bus.tell(Told.ATTENTION_NEEDED, self.rotation.registry, rotation=self.rotation.id, why=said)
+                phase = Phase.READY
         self._save(attempt={"outcome": outcome, "said": said}, phase=phase)
         self.seen = Seen()
 

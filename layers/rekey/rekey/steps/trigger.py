@@ -23,6 +23,7 @@ from rekey.observability import logger
 from rekey.records.starts import Starts
 from rekey.runtime import Event
 from rekey.steps.bench import Bench, execution_is_alive
+from rekey.steps.wake import wake_daily
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
@@ -37,7 +38,9 @@ def run(bench: Bench, event: Event, _deadline: datetime) -> Event:
     """Serve one event of the bus, or one tick. Raises what the records raise: Lambda then tries the event again."""
     now = runtime.now()
     if event.get("call") == "tick":
-        return {"started": sweep(bench, now)}
+        started = sweep(bench, now)
+        wake_daily(bench, now)
+        return {"started": started}
     if event.get("source") == PASTED_SOURCE and event.get("detail-type") == PASTED:
         registry = _registry_of(_detail(event))
         return {"started": [registry] if start(bench, registry) else []}
@@ -158,7 +161,7 @@ def _due(bench: Bench, registry: str, now: datetime) -> bool:
 
 
 def _has_paste(bench: Bench, rotation: Rotation) -> bool:
-    attempts = bench.ledger.attempts(rotation.registry, rotation.generation)
+    attempts = bench.ledger.attempts_of(rotation)
     return bool(attempts) and attempts[-1].kind is AttemptKind.PASTED and attempts[-1].outcome is None
 
 
