@@ -101,7 +101,8 @@ footer { margin-top: 2.2rem; padding-top: .8rem; border-top: 1px solid var(--lin
   :root { --page: #fff; --card: #fff; --line: #c4c9d0; --text: #000; --soft: #444; --good: #11693a; --warn: #8a5300;
     --bad: #a81d1d; --plain: #333; --good-back: #fff; --warn-back: #fff; --bad-back: #fff; --plain-back: #fff; }
   @page { margin: 15mm; }
-  body { font-size: 10pt; }
+  body { font-size: 9pt; }
+  tbody th { min-width: 0; }
   main { max-width: none; padding: 0; }
   .facts { grid-template-columns: repeat(3, 1fr); }
   .mark, .todo { border: 1px solid var(--ink); }

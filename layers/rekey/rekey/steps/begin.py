@@ -18,7 +18,6 @@ from rekey.runtime import Call
 from rekey.steps.bench import Bench
 from rekey.steps.hand_back import hand_back
 
-
 MOST_SHARDS = 40
 """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html: what fits into one execution's history."""
 
