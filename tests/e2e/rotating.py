@@ -211,3 +211,25 @@ def is_of_secret(company: Company, **fields: object) -> Callable[[Any], bool]:
         return body.get("SecretId") == company.secret_name and fields.items() <= body.items()
 
     return fits
+
+
+def is_write(company: Company) -> Predicate:
+    """Return what picks the writes to this company's consumers.
+
+    GitHub is also asked to write nothing at all, to see whether one may.
+    """
+    org = f"org-{company.name}"
+
+    def fits(request: Request) -> bool:
+        if request.method == "POST":
+            return request.path == f"/hooks/{company.name}"
+        return request.method == "PUT" and org in request.path and len(request.body) > len("{}")
+
+    return fits
+
+
+def written(company: Company) -> list[Request]:
+    """Return the writes that arrived at this company's consumers, whatever came of them."""
+    world, fits = company.world, is_write(company)
+    servers = (world.github, world.kubernetes, world.receiver)
+    return [one.request for server in servers for one in server.exchanges if fits(one.request)]

@@ -147,8 +147,6 @@ def test_the_tick_finds_nothing_to_do(company: Company) -> None:
 
 def test_the_execution_carries_identifiers_and_a_few_hundred_bytes(execution: Execution) -> None:
     inputs = [
-        event["stateEnteredEventDetails"]["input"]
-        for event in execution.history
-        if "stateEnteredEventDetails" in event
+        event["stateEnteredEventDetails"]["input"] for event in execution.history if "stateEnteredEventDetails" in event
     ]
     assert max(map(len, inputs)) < 1000

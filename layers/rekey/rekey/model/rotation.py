@@ -108,6 +108,8 @@ class Rotation(Record):
     """Refusals of the old password after the reset, with the registry well in between."""
     old_verdict: LoginVerdict | None = None
     old_at: datetime | None = None
+    snapshot_at: datetime | None = None
+    """When the contents were noted before the reset; an older snapshot in the rotation's folder is none of its."""
     contents_unchanged: bool | None = None
     contents_note: str = ""
     finished_at: datetime | None = None

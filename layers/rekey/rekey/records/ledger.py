@@ -150,6 +150,10 @@ class Ledger:
         mark = Write(key=_request_mark(request), delete=True, condition="")
         return [_put(closed, request.rev, partition(request.registry), f"request#{request.key}"), mark]
 
+    def close(self, fence: Fence, requests: Sequence[Request], generation: int) -> None:
+        """Close some 40 requests at most: what one transaction holds. Raises as `save` does."""
+        self._commit(fence, [], [write for request in requests for write in self.closing(request, generation)])
+
     def open_registries(self) -> dict[str, bool]:
         """Return every registry with something open → whether that is an unfinished rotation."""
         found: dict[str, bool] = {}

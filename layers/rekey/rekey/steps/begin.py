@@ -133,7 +133,12 @@ def _lay_out(bench: Bench, fence: Fence, rotation: Rotation) -> Rotation:
     for number, entries in enumerate(shards):
         folder.save_shard(ShardFile(number, tuple(EntryState(entry.name) for entry in entries)))
     note = _snapshot(bench, plan, rotation)
-    laid_out = rotation.having(shards=len(shards), plan_version=version, contents_note=note)
+    laid_out = rotation.having(
+        shards=len(shards),
+        plan_version=version,
+        contents_note=note,
+        snapshot_at=None if note else runtime.now(),
+    )
     return bench.ledger.save_one(fence, laid_out)
 
 

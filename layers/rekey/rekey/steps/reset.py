@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from rekey.records.escrow import Envelope
 
-ESCROW_WRITE = timedelta(seconds=15)
-"""What must be left of the function's time after the call: the escrow write, with its retries, and a margin."""
+ESCROW_WRITE = timedelta(seconds=30)
+"""What must be left of the function's time after the call: the escrow write with its retries, else the store."""
 LAST_TRIES = timedelta(seconds=3)
 _SOON = timedelta(seconds=1)
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rekey import aws, runtime
 from rekey.bus import ASKING, PASTED, PASTED_SOURCE, Told
-from rekey.errors import InputInvalid, PlanInvalid, PlanMissing
+from rekey.errors import InputInvalid, PlanInvalid, PlanMissing, RekeyError
 from rekey.model.moment import parse
 from rekey.model.names import RegistryName
 from rekey.model.plan import Plan
@@ -139,10 +139,22 @@ def _moment(detail: dict[str, object], field: str) -> datetime | None:
 
 
 def sweep(bench: Bench, now: datetime) -> list[str]:
-    """Start whatever is open and due; return the registries."""
-    return [
-        registry for registry in bench.ledger.open_registries() if _due(bench, registry, now) and start(bench, registry)
-    ]
+    """Start whatever is open and due; return the registries.
+
+    One registry that cannot be looked at stops no other. Raises the first failure afterwards: an alarm counts those.
+    """
+    started: list[str] = []
+    failures: list[RekeyError] = []
+    for registry in bench.ledger.open_registries():
+        try:
+            if _due(bench, registry, now) and start(bench, registry):
+                started.append(registry)
+        except RekeyError as error:
+            logger.error("a registry could not be looked at", extra={"registry": registry, "why": str(error)})
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return started
 
 
 def _due(bench: Bench, registry: str, now: datetime) -> bool:

@@ -124,7 +124,8 @@ class Verification:
         return self.rotation.wrong_logins < self.plan.registry.max_wrong_logins
 
     def _compare_contents(self) -> None:
-        before = self.bench.folder(self.rotation.registry, self.rotation.generation).snapshot()
+        folder = self.bench.folder(self.rotation.registry, self.rotation.generation)
+        before = folder.snapshot() if self.rotation.snapshot_at else None
         if before is None:
             return
         stored = self.store.read(StoreVersion(self.rotation.store_version or ""))
