@@ -48,8 +48,7 @@ def plain(text: str) -> str:
 
 def say(text: str, sign: str = "", style: str = "") -> None:
     """Tell the person something, on stderr."""
-    line = Text(f"{sign} ", style) if sign else Text()
-    _console(stderr=True).print(line.append(plain(text), "" if sign else style))
+    _console(stderr=True).print(Text.assemble((f"{sign} " if sign else "", style), plain(text)))
 
 
 def done(text: str) -> None:
@@ -69,7 +68,7 @@ def failed(text: str) -> None:
 
 def put(text: str) -> None:
     """Write one line of data, on stdout."""
-    _console().print(Text(plain(text)))
+    typer.echo(plain(text))
 
 
 def put_json(document: object) -> None:
@@ -81,18 +80,19 @@ def put_json(document: object) -> None:
 def put_table(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str] | None = None) -> None:
     """Write rows on stdout: a table for a person, lines with tabs and without a header for a program.
 
-    `styles`: the colour of a cell with this text.
+    A person does not see columns with nothing in them. `styles`: the colour of a cell with this text.
     """
     console = _console()
     if not console.is_terminal:
         for row in rows:
             put("\t".join(" ".join(plain(cell).split()) for cell in row))
         return
+    shown = [number for number in range(len(columns)) if any(row[number] for row in rows)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for number, column in enumerate(columns):
-        table.add_column(column.upper(), overflow="fold", no_wrap=number == 0)
+    for number in shown:
+        table.add_column(columns[number].upper(), no_wrap=number < len(columns) - 1)
     for row in rows:
-        table.add_row(*[Text(plain(cell), (styles or {}).get(cell, "")) for cell in row])
+        table.add_row(*[Text(plain(row[number]), (styles or {}).get(row[number], "")) for number in shown])
     console.print(table, soft_wrap=False)
 
 
@@ -102,9 +102,8 @@ def put_facts(facts: Sequence[tuple[str, str]], styles: Mapping[str, str] | None
     width = max(len(name) for name, _ in facts) + 2
     for name, value in facts:
         if console.is_terminal:
-            console.print(
-                Text(f"{name}:".ljust(width), "dim").append(plain(value), (styles or {}).get(value, "default"))
-            )
+            label = (f"{name}:".ljust(width), "dim")
+            console.print(Text.assemble(label, (plain(value), (styles or {}).get(value, ""))))
         else:
             put(f"{name}:\t{' '.join(plain(value).split())}")
 

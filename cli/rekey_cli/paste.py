@@ -26,6 +26,7 @@ $ rekey paste prod-images --clicked-at 14:05
 $ pbpaste | rekey paste prod-images
 """
 _TURNS = 4
+_WHEN = "'--clicked-at'"
 _NO_TEXT = "what was pasted is no text: it is not UTF-8"
 
 
@@ -37,9 +38,9 @@ def _moment(text: str | None, now: datetime | None = None) -> datetime | None:
     try:
         moment = parse(text) if "T" in text.upper() or " " in text else _today(text, now)
     except ValueError:
-        raise typer.BadParameter("must be a time such as 14:05 or 2026-01-31T14:05:00Z") from None
+        raise typer.BadParameter("must be a time such as 14:05 or 2026-01-31T14:05:00Z", param_hint=_WHEN) from None
     if moment > now:
-        raise typer.BadParameter("is in the future")
+        raise typer.BadParameter("must not be in the future", param_hint=_WHEN)
     return moment
 
 
@@ -71,7 +72,7 @@ def paste(
         )
     clicked = _moment(clicked_at)
     target = Stack(stack)
-    plan = target.plans.pushed(registry)[0]
+    plan = target.plan(registry)
     password = _asked(plan, yes=yes) if sys.stdin.isatty() else _piped(plan)
     attempt = _put(target, registry, password, clicked)
     target.bus.put(PASTED_SOURCE, PASTED, {"registry": registry})

@@ -91,8 +91,7 @@ def rotate(  # noqa: PLR0913 (one parameter a flag)
 def _check_accepted(stack: Stack, registry: str, reason: Asked) -> None:
     """Raise PlanMissing or InputInvalid for what trigger would refuse, where only its log would say so."""
     with suppress(Denied):  # whoever may ask need not be able to read plans
-        plan, _, _ = stack.plans.pushed(registry)
-        taken = plan.accepts.get(SOURCE, ())
+        taken = stack.plan(registry).accepts.get(SOURCE, ())
         if Reason(reason) not in taken:
             listed = ", ".join(taken) or "nothing"
             raise InputInvalid(f"the plan of {registry} takes {listed} from the source `{SOURCE}`, not {reason.value}")

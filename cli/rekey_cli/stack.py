@@ -6,7 +6,8 @@ so the command line also works against a sandbox. A stack that is named on the c
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Any, Protocol, cast
 
@@ -16,7 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from rekey import aws
 from rekey.bus import Bus
-from rekey.errors import NotFound, Unfit
+from rekey.errors import Denied, NotFound, PlanMissing, Unfit
+from rekey.model.plan import Plan
 from rekey.records.bucket import Bucket
 from rekey.records.dynamo import Table
 from rekey.records.escrow import Escrow
@@ -71,6 +73,21 @@ class Stack:
     def plans(self) -> Plans:
         """The pushed plans."""
         return Plans(self.bucket)
+
+    def plan(self, registry: str) -> Plan:
+        """Return a registry's plan. Raises PlanMissing, with the nearest name there is; Denied; PlanInvalid."""
+        try:
+            return self.plans.pushed(registry)[0]
+        except PlanMissing:
+            raise self.unknown(registry) from None
+
+    def unknown(self, registry: str) -> PlanMissing:
+        """Return the error that says a registry has no plan, and which name may have been meant."""
+        near: list[str] = []
+        with suppress(Denied):
+            near = get_close_matches(registry, self.plans.registries(), n=1)
+        hint = f"did you mean `{near[0]}`?" if near else "`rekey plan push FILE` makes one"
+        return PlanMissing(f"the stack {self.name} has no plan for {registry}: {hint}")
 
     @cached_property
     def bus(self) -> Bus:

@@ -1,11 +1,9 @@
 """`rekey status`: how the registries stand."""
 
-from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 
-from rekey.errors import PlanMissing
 from rekey_cli import console
 from rekey_cli.registry_name import OptionalRegistry
 from rekey_cli.stack import Stack, StackName
@@ -45,11 +43,7 @@ def status(
         return
     found = view(source, registry)
     if found.rotation is None and not found.requests:
-        known = source.plans.registries()
-        if registry not in known:
-            near = get_close_matches(registry, known, n=1)
-            hint = f": did you mean `{near[0]}`?" if near else ""
-            raise PlanMissing(f"the stack {source.name} knows no registry {registry}{hint}")
+        source.plan(registry)
     if as_json:
         console.put_json(found.to_json())
     else:
@@ -71,7 +65,7 @@ def _show_all(views: list[View], *, as_json: bool, stack: str) -> None:
                 str(one.rotation.generation) if one.rotation else "",
                 one.phase,
                 console.ago(one.since) if one.since else "",
-                one.outcome,
+                one.outcome if one.outcome != one.phase else "",
                 ", ".join(request.reason.value for request in one.requests),
                 one.next_step(),
             )
@@ -91,7 +85,7 @@ def show(found: View) -> None:
         contents = {True: "unchanged", False: "changed", None: ""}[rotation.contents_unchanged]
         facts += [
             ("since", since),
-            ("outcome", found.outcome),
+            ("outcome", found.outcome if found.outcome != found.phase else ""),
             ("reason", rotation.reason.value),
             ("old password", rotation.old_verdict.value if rotation.old_verdict else ""),
             ("new password", rotation.new_verdict.value if rotation.new_verdict else ""),
@@ -102,5 +96,5 @@ def show(found: View) -> None:
     console.put_facts([(name, text) for name, text in facts if text], STYLES)
     if found.receipts:
         console.put("")
-        rows = [(one.consumer, one.type, one.outcome.value, one.verdict.value, one.reason) for one in found.receipts]
-        console.put_table(("consumer", "type", "outcome", "verdict", "reason"), rows, STYLES)
+        rows = [(one.consumer, one.outcome.value, one.verdict.value, one.reason) for one in found.receipts]
+        console.put_table(("consumer", "outcome", "verdict", "reason"), rows, STYLES)

@@ -8,10 +8,13 @@ from rekey.errors import Denied, PlanInvalid, PlanMissing
 from rekey.model.moment import render
 from rekey.model.plan import ManualRegistry
 from rekey.model.request import Request
-from rekey.model.rotation import Again, Phase, Rotation
+from rekey.model.rotation import Again, AttemptOutcome, Phase, Rotation
 from rekey.model.state import Outcome
 from rekey.model.verdict import ConsumerOutcome, LoginVerdict, Receipt
 from rekey_cli.stack import Stack
+
+_WAITS_FOR_PASTE = (Phase.READY, Phase.NEEDS_ATTENTION)
+_RESET = "reset it in the registry's console"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class View:
     again: Again | None = None
     where: str = ""
     """`manual`: what the person is to do."""
+    paste: str = ""
+    """Why the last paste was not taken; empty where it was, or there was none."""
 
     @property
     def phase(self) -> str:
@@ -62,9 +67,11 @@ class View:
         match rotation.phase:
             case Phase.READY:
                 until = f" (until {_clock(rotation.ready_until)})" if rotation.ready_until else ""
-                return f"{self.where or 'reset it in the console'}, then `rekey paste {self.registry}`{until}"
+                if self.paste:
+                    return f"{self.paste}: `rekey paste {self.registry}` once more{until}"
+                return f"{self.where or _RESET}, then `rekey paste {self.registry}`{until}"
             case Phase.NEEDS_ATTENTION:
-                return "; ".join(rotation.problems) or f"reset it in the console, then `rekey paste {self.registry}`"
+                return "; ".join(rotation.problems) or self.paste or f"{_RESET}, then `rekey paste {self.registry}`"
             case Phase.STOPPED:
                 return "; ".join([*rotation.problems, self._again()] if self.requests else rotation.problems)
             case Phase.FINISHED if rotation.outcome == Outcome.CONSUMERS_FAILED:
@@ -127,7 +134,13 @@ def view_with(stack: Stack, registry: str, rotation: Rotation | None) -> View:
         receipts=sorted(receipts, key=lambda receipt: receipt.consumer),
         again=ledger.again(registry),
         where=_where(stack, registry) if rotation and rotation.phase is Phase.READY else "",
+        paste=_refused_paste(stack, rotation) if rotation and rotation.phase in _WAITS_FOR_PASTE else "",
     )
+
+
+def _refused_paste(stack: Stack, rotation: Rotation) -> str:
+    attempts = stack.ledger.attempts(rotation.registry, rotation.generation)
+    return attempts[-1].said if attempts and attempts[-1].outcome is AttemptOutcome.WRONG_PASTE else ""
 
 
 def _where(stack: Stack, registry: str) -> str:

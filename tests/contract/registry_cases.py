@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from rekey.model import plan
@@ -18,6 +17,7 @@ from tests.unit.registry_api import SmallApi, credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import ExitStack
 
     from rekey.contracts import GeneratesPassword, Manual, Registry
     from tests.sandbox.aws import AwsSandbox

@@ -9,6 +9,7 @@ import urllib.parse
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 import boto3
@@ -111,4 +112,10 @@ def new_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     with mock_aws():
-        yield World(boto3.client("secretsmanager"))
+        yield World(_secrets_manager())
+
+
+@cache
+def _secrets_manager() -> SecretsManagerClient:
+    """Return a client for all simulations of a process: making one takes a tenth of a second."""
+    return boto3.client("secretsmanager")

@@ -30,10 +30,12 @@ from tests.sandbox import aws_resources
 from tests.sandbox.aws_dynamodb import atomic_dynamodb
 from tests.sandbox.aws_http_api import HttpApi
 from tests.sandbox.aws_kinds import Place
+from tests.sandbox.aws_kms import digest_signing_kms
 from tests.sandbox.aws_secrets import strict_secrets_manager
 from tests.sandbox.aws_stepfunctions import (
     faithful_step_functions,
     running_step_functions,
+    status_of,
     stop_executions,
 )
 from tests.sandbox.aws_template import Template
@@ -49,7 +51,12 @@ if TYPE_CHECKING:
 
 Repair: TypeAlias = Callable[[], AbstractContextManager[None]]
 
-REPAIRS: Sequence[Repair] = (atomic_dynamodb, faithful_step_functions, strict_secrets_manager)
+REPAIRS: Sequence[Repair] = (
+    atomic_dynamodb,
+    digest_signing_kms,
+    faithful_step_functions,
+    strict_secrets_manager,
+)
 _ENDED = {"ABORTED", "FAILED", "SUCCEEDED", "TIMED_OUT"}
 _LONGEST_TASK = 900 + 60  # seconds; a function runs 15 minutes at most
 
@@ -267,12 +274,11 @@ class Cloud(AwsSandbox):
 
     def wait_for(self, arn: str, within: float = 60.0) -> Execution:
         """Return an execution once it has ended. Raises TimeoutError after `within` seconds."""
-        client = self.client("stepfunctions")
         deadline = time.monotonic() + within
-        while client.describe_execution(executionArn=arn)["status"] not in _ENDED:
+        while status_of(arn) not in _ENDED:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{arn} did not end within {within} s; it was in {self.execution(arn).states[-1:]}")
-            time.sleep(0.02)
+            time.sleep(0.01)
         return self.execution(arn)
 
     def _client(self, service: str) -> Any:  # noqa: ANN401 which client it is, only the caller knows

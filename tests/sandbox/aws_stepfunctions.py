@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from botocore.client import BaseClient
+    from moto.stepfunctions.parser.backend.execution import Execution
 
 _PAGE = 100  # GetExecutionHistory, maxResults: https://docs.aws.amazon.com/step-functions/latest/apireference/
 
@@ -49,10 +50,23 @@ def running_step_functions(lambda_client: BaseClient) -> Iterator[None]:
 
 def stop_executions() -> None:
     """Stop whatever runs, so that no thread of it outlives the sandbox."""
+    for execution in _executions():
+        if execution.status == ExecutionStatus.RUNNING.value:
+            execution.stop(datetime.now(UTC), "SandboxClosed", None)
+
+
+def status_of(execution_arn: str) -> str:
+    """Return the status of an execution without a request over the wire. Raises KeyError for one that is not there."""
+    for execution in _executions():
+        if execution.execution_arn == execution_arn:
+            return str(execution.status)
+    raise KeyError(execution_arn)
+
+
+def _executions() -> Iterator[Execution]:
     for _, _, backend in models.stepfunctions_parser_backends.iter_backends():
         if isinstance(backend, models.StepFunctionsParserBackend):
-            for execution in backend._get_executions(ExecutionStatus.RUNNING):  # noqa: SLF001
-                execution.stop(datetime.now(UTC), "SandboxClosed", None)
+            yield from backend._get_executions()  # noqa: SLF001
 
 
 @contextmanager

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-_SIGNALS = {signal.SIGKILL: "killed", signal.SIGSEGV: "segmentation fault"}  # as Go names them, which Lambda does
+_SIGNALS: dict[int, str] = {
+    signal.SIGKILL: "killed",
+    signal.SIGSEGV: "segmentation fault",
+}  # as Go names them, which Lambda does
 _API = "/2018-06-01/runtime"
 
 

@@ -29,6 +29,10 @@ INIT_LIMIT = 10.0  # seconds; after that Lambda starts the function again, insid
 Environment: TypeAlias = Mapping[str, str]
 
 
+class HostClosedError(Exception):
+    """An invocation came when the sandbox was closing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What an invocation gave: the payload, and whether it is an error (`FunctionError: Unhandled`)."""
@@ -102,7 +106,10 @@ class LambdaHost:
         self.asynchronous = AsyncInvocations(self.invoke, send, settings.retries)
 
     def invoke(self, name: str, payload: bytes) -> Result:
-        """Invoke a function and return what it gave. `name` may be an ARN. Raises KeyError for an unknown function."""
+        """Invoke a function and return what it gave. `name` may be an ARN.
+
+        Raises KeyError for an unknown function, HostClosedError after `close`.
+        """
         function = self.function(name)
         invocation = Invocation(str(uuid.uuid4()), function.arn, payload, function.timeout)
         with self._slots[function.name]:
@@ -162,7 +169,10 @@ class LambdaHost:
         if request.headers.get("x-amz-invocation-type", "RequestResponse") == "Event":
             self.invoke_event(name, request.body)
             return Answer(202, tuple(headers), b"")
-        result = self.invoke(name, request.body or b"{}")
+        try:
+            result = self.invoke(name, request.body or b"{}")
+        except HostClosedError as error:
+            return error_answer("lambda", 503, "ServiceException", str(error))
         headers.append(("X-Amz-Executed-Version", "$LATEST"))
         if result.failed:
             headers.append(("X-Amz-Function-Error", "Unhandled"))
@@ -181,7 +191,7 @@ class LambdaHost:
     def _take(self, function: Function) -> Worker:
         with self._lock:
             if self._closed:
-                raise RuntimeError("The sandbox is closed")
+                raise HostClosedError("The sandbox is closed")
             idle = self._idle[function.name]
             while idle:
                 worker = idle.pop()

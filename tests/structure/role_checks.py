@@ -15,7 +15,7 @@ BELONGS: dict[tuple[str, ...], set[str]] = {
     ("secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"): {"reset"},
     ("kms:Sign",): {"report"},
     ("sns:Publish",): {"notify"},
-    ("lambda:InvokeFunction",): set(),
+    ("lambda:InvokeFunction",): {"trigger"},
 }
 
 

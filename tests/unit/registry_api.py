@@ -7,13 +7,19 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rekey.model import plan
 from rekey.secrets import Secrets
 from tests.sandbox.http_server import HttpServer
 from tests.sandbox.wire import Request, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.sandbox.aws import AwsSandbox
     from tests.sandbox.cloudraya import Accounts
+
+
+NAME = "prod-images"
 
 
 class SmallApi(HttpServer):
@@ -50,6 +56,13 @@ class Passwords:
         self.known[name] = password
 
 
+class NoCredentials(Secrets):
+    """For what never asks for one."""
+
+    def __init__(self) -> None:
+        """Know nothing, and ask nobody."""
+
+
 def credentials(aws: AwsSandbox, registry: str, host: str, **fields: str) -> tuple[Secrets, str]:
     """Keep a credential that is bound to this registry and host; return who resolves it, and its name."""
     client = aws.client("secretsmanager")
@@ -57,3 +70,17 @@ def credentials(aws: AwsSandbox, registry: str, host: str, **fields: str) -> tup
     document = {"registries": [registry], "hosts": [host], **fields}
     client.create_secret(Name=name, SecretString=json.dumps(document))
     return Secrets(registry, client), name
+
+
+def cloudraya_part(api: Mapping[str, object]) -> plan.CloudRayaRegistry:
+    """Return the plan of a registry at CloudRaya."""
+    return plan.CloudRayaRegistry.model_validate(
+        {"type": "cloudraya", "name": NAME, "endpoint": "registry.example.com", "username": NAME, "api": api}
+    )
+
+
+def http_part(api: Mapping[str, object], **more: object) -> plan.HttpRegistry:
+    """Return the plan of a registry whose API this describes."""
+    return plan.HttpRegistry.model_validate(
+        {"type": "http", "name": NAME, "endpoint": "registry.example.com", "username": NAME, "api": api, **more}
+    )

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import socket
 import threading
 import time
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -21,8 +19,10 @@ from rekey.model.password import Password
 from tests.sandbox.certificates import Authority
 from tests.sandbox.http_server import HttpServer
 from tests.sandbox.wire import Request, Response
+from tests.unit.raw_server import raw_server
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
 
 
@@ -45,30 +45,6 @@ def server() -> Iterator[Echo]:
 def other() -> Iterator[Echo]:
     with Echo() as other:
         yield other
-
-
-@contextmanager
-def raw_server(speak: Callable[[socket.socket, threading.Event], None]) -> Iterator[str]:
-    """Serve one connection with bytes of our own; the event is set when the test is over."""
-    over = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                try:
-                    speak(connection, over)
-                except OSError:
-                    return  # the client went away: that is what is tested
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            over.set()
-            thread.join()
 
 
 def drip(connection: socket.socket, over: threading.Event) -> None:
@@ -187,6 +163,13 @@ def test_a_kept_connection_is_watched_too(server: Echo) -> None:
             client.get("/")
         server.clear_faults()
         assert client.get("/").status_code == 200
+
+
+def test_an_answer_that_is_there_is_not_waited_for(server: Echo) -> None:
+    began = time.monotonic()
+    with http.client(server.url, timeout=timedelta(seconds=30)) as client:
+        client.get("/")
+    assert time.monotonic() - began < 5
 
 
 def test_a_body_cut_off_is_no_answer() -> None:

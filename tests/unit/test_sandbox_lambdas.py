@@ -107,7 +107,7 @@ def test_what_a_handler_leaves_running_goes_on_at_the_next_invocation(cloud: Clo
 
 def test_concurrent_invocations_have_a_process_each_up_to_the_cap(tmp_path: Path) -> None:
     with running(tmp_path, HostSettings(concurrency=3)) as cloud, ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda _: call(cloud, do="sleep", seconds=0.3), range(6)))
+        answers = list(pool.map(lambda _: call(cloud, do="sleep", seconds=0.2), range(6)))
         assert len({answer["pid"] for answer in answers}) == len(cloud.lambdas.processes) == 3
 
 

@@ -87,6 +87,18 @@ def candidate(generation: int = 1, *, made_at: datetime | None = None, password:
     )
 
 
+def answered_with(**fields: object) -> aws_faults.Effect:
+    """Return an effect that adds to an answer, for secrets that the sandbox does not play."""
+
+    def effect(_request: aws_faults.AwsRequest, act: aws_faults.Act) -> aws_faults.Answer:
+        answer = act()
+        body = json.dumps(json.loads(answer.body) | fields).encode()
+        headers = tuple((name, value) for name, value in answer.headers if name.lower() != "content-length")
+        return aws_faults.Answer(answer.status, headers, body)
+
+    return effect
+
+
 def test_readers_find_what_the_ecosystem_reads(place: Place) -> None:
     """ECS and CodeBuild read `username` and `password`; Docker and Kubernetes a ready `config.json`."""
     made = candidate(7)
@@ -291,18 +303,6 @@ def test_a_generation_that_is_none_is_0(place: Place, generation: object) -> Non
     assert found.generation == 0
 
 
-def described_with(**fields: object) -> aws_faults.Effect:
-    """Return an effect that adds what DescribeSecret says of secrets that the sandbox does not play."""
-
-    def effect(_request: aws_faults.AwsRequest, act: aws_faults.Act) -> aws_faults.Answer:
-        answer = act()
-        body = json.dumps(json.loads(answer.body) | fields).encode()
-        headers = tuple((name, value) for name, value in answer.headers if name.lower() != "content-length")
-        return aws_faults.Answer(answer.status, headers, body)
-
-    return effect
-
-
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
@@ -314,7 +314,7 @@ def described_with(**fields: object) -> aws_faults.Effect:
 )
 def test_a_secret_that_others_write_is_unfit(place: Place, fields: dict[str, object], says: str) -> None:
     """Nothing is written there."""
-    place.aws.faults.add("secretsmanager:DescribeSecret", described_with(**fields))
+    place.aws.faults.add("secretsmanager:DescribeSecret", answered_with(**fields))
     with pytest.raises(Unfit, match=says):
         place.store.check(token())
     assert not place.sent(PUT)
@@ -322,7 +322,7 @@ def test_a_secret_that_others_write_is_unfit(place: Place, fields: dict[str, obj
 
 def test_the_primary_of_replicas_is_fit(place: Place) -> None:
     fields = {"PrimaryRegion": "ap-southeast-1", "RotationEnabled": False}
-    place.aws.faults.add("secretsmanager:DescribeSecret", described_with(**fields))
+    place.aws.faults.add("secretsmanager:DescribeSecret", answered_with(**fields))
     place.store.check(token())
 
 
@@ -347,4 +347,14 @@ def test_what_cannot_be_read_back_yet_is_asked_again(place: Place) -> None:
     with pytest.raises(Unreachable, match="cannot be read back yet"):
         place.store.stage(candidate(), token())
     with pytest.raises(Unreachable, match="cannot be read back yet"):
+        place.store.check(token())
+
+
+def test_what_comes_back_as_something_else_was_not_written(place: Place) -> None:
+    place.put({"username": "prod", "password": "by-hand"})
+    other = answered_with(SecretString=json.dumps({"username": "prod", "password": "another"}))
+    place.aws.faults.add(GET, other, where=lambda request: b"VersionId" in request.body, times=2)
+    with pytest.raises(Conflict, match="exists with another value"):
+        place.store.stage(candidate(), token())
+    with pytest.raises(Conflict, match="holds what no check wrote"):
         place.store.check(token())

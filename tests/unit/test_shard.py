@@ -45,12 +45,14 @@ class Clock:
     def __init__(self) -> None:
         self.now = START
         self.slept: list[float] = []
+        self.sleeping = asyncio.Event()
 
     def read(self) -> datetime:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
+        self.sleeping.set()
         await asyncio.sleep(0)
         self.now += timedelta(seconds=seconds)
 
@@ -116,8 +118,7 @@ def test_a_held_limiter_holds_also_who_waits_already(clock: Clock) -> None:
 
     async def scenario() -> list[float]:
         waiting = asyncio.create_task(turns(limited, clock, [1, 1, 1]))
-        while not clock.slept:
-            await asyncio.sleep(0)
+        await clock.sleeping.wait()
         limited.hold(timedelta(seconds=25))
         return await waiting
 

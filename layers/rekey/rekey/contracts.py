@@ -87,7 +87,9 @@ class Registry(ABC):
     def contents(self, password: Password, within: timedelta) -> Contents:
         """Return repositories, tags and digests.
 
-        Raises OutOfTime after `within`, Denied where the password is refused, Unreachable, Unintelligible.
+        Raises OutOfTime after `within`, Denied where the password is refused, NotFound for a repository of the plan that
+        is not there, Unfit where the registry lists none or aims the password at another host, Unreachable,
+        Unintelligible.
         """
 
 
@@ -122,7 +124,8 @@ class GeneratesPassword(Resettable):
     def reset(self) -> Answer:
         """Send the one call, once, and return the answer unread.
 
-        Raises NotSent where the request surely never left, Unreachable where nobody knows whether it arrived.
+        Raises NotSent where the request surely never left (also where it was not prepared), Unreachable where nobody
+        knows whether it arrived.
         """
 
     @abstractmethod
@@ -182,14 +185,18 @@ class Candidate:
 class Store(Protocol):
     """Where the password is kept. Readers see a new one only when it is promoted.
 
-    All methods raise Denied, NotFound, Unfit (what the plan names cannot be used), Unreachable.
+    All methods raise Denied, NotFound, Unfit (what the plan names cannot be used), FormatUnknown (a later release
+    wrote it), Unreachable.
     """
 
     reference: Mapping[str, str]
-    """Where readers find it: type, name and so on; what a webhook carries instead of the password."""
+    """Where readers find it: type, name, region and so on; what a webhook carries instead of the password."""
 
     def check(self, token: str) -> None:
-        """Prove that a value can be written and read back, without disturbing readers. `token`: one a rotation."""
+        """Prove that a value can be written and read back, without disturbing readers.
+
+        `token`: one a rotation. Raises Conflict where it holds what no check wrote.
+        """
 
     def current(self) -> Stored | None:
         """Return the password in force, or None where there is none yet."""
@@ -206,7 +213,8 @@ class Store(Protocol):
     def promote(self, version: StoreVersion, over: StoreVersion | None) -> None:
         """Make a staged version the one in force, by compare-and-set over the version that was in force.
 
-        Already in force is success. Raises Superseded where a higher generation is in force.
+        Already in force is success. Raises Superseded where a higher generation is in force, Conflict where others keep
+        writing.
         """
 
     def read(self, version: StoreVersion) -> Stored:

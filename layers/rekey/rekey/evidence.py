@@ -9,7 +9,7 @@ from rekey.model.moment import render
 from rekey.model.request import Request
 from rekey.model.rotation import Attempt, Rotation
 from rekey.model.state import Outcome
-from rekey.model.verdict import ConsumerOutcome, LoginVerdict, Receipt
+from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
 
 STILL_OPEN = "still open"
 
@@ -41,8 +41,12 @@ def outcome_of(found: Findings) -> Outcome:
         return Outcome.UNFINISHED
     if unproven(rotation):
         return Outcome.NEEDS_ATTENTION
-    failed = [receipt for receipt in found.receipts if receipt.outcome is ConsumerOutcome.FAILED]
-    return Outcome.CONSUMERS_FAILED if failed else Outcome.FINISHED
+    return Outcome.FINISHED if all(_has_it(receipt) for receipt in found.receipts) else Outcome.CONSUMERS_FAILED
+
+
+def _has_it(receipt: Receipt) -> bool:
+    """Whether a consumer has the password, or a newer one: it was delivered, and was not found to be another since."""
+    return receipt.outcome.done and receipt.verdict is not ConsumerVerdict.DIFFERS
 
 
 def unproven(rotation: Rotation) -> list[str]:
@@ -95,7 +99,7 @@ def build(found: Findings, outcome: Outcome, now: datetime) -> dict[str, object]
         "warnings": [f"{prepared.consumer}: {prepared.warning}" for prepared in found.warnings],
         "counts": {
             "consumers": len(found.consumers),
-            "done": sum(receipt.outcome.done for receipt in found.receipts),
+            "done": sum(_has_it(receipt) for receipt in found.receipts),
         },
         "credential_gap_s": _gap(found),
         "times": {
@@ -174,7 +178,7 @@ def _gap(found: Findings) -> float | str | None:
     called = found.rotation.called_at
     if called is None:
         return None
-    done = [receipt for receipt in found.receipts if receipt.outcome.done]
+    done = [receipt for receipt in found.receipts if _has_it(receipt)]
     if len(done) < len(found.consumers) or not done:
         return STILL_OPEN
     last = max((receipt.answered_at for receipt in done if receipt.answered_at), default=None)

@@ -120,6 +120,8 @@ class Seen:
 class Limits:
     """Durations and numbers of the plan, the adapter and the stack."""
 
+    until: datetime
+    """When this invocation is cut off."""
     call: timedelta
     """What must be left of the function's time when the call is sent: call, escrow write, margin."""
     settle: timedelta
@@ -163,16 +165,16 @@ def _without_attempt(records: Records, seen: Seen, limits: Limits, now: datetime
         return Step(Act.DELIVER)
     if last is not None and last.outcome is AttemptOutcome.SUPERSEDED:
         return Step(Act.ATTENTION, why="the store holds a higher generation: a later rotation overtook this one")
-    if rotation.phase is Phase.NEEDS_ATTENTION:
-        return Step(Act.ATTENTION, why="\n".join(rotation.problems))
     if last is not None and last.outcome is AttemptOutcome.WRONG_PASTE and records.way is not Way.MANUAL:
         return Step(Act.ATTENTION, why=f"{last.said}: reset the password in the console and `rekey paste` the new one")
+    if rotation.phase is Phase.NEEDS_ATTENTION:
+        return Step(Act.ATTENTION, why="\n".join(rotation.problems))
     if records.way is Way.MANUAL:
         return _without_paste(rotation, seen, limits, now)
-    return _after(rotation, last, limits)
+    return _after(rotation, last, limits, now)
 
 
-def _after(rotation: Rotation, last: Attempt | None, limits: Limits) -> Step:
+def _after(rotation: Rotation, last: Attempt | None, limits: Limits, now: datetime) -> Step:
     """Return what follows from the last attempt's end: the first one, another one, or none."""
     if last is not None and last.outcome is AttemptOutcome.REFUSED:
         return Step(Act.STOP, why=f"the registry refused to reset: {last.said}")
@@ -183,6 +185,9 @@ def _after(rotation: Rotation, last: Attempt | None, limits: Limits) -> Step:
         return Step(Act.ATTENTION, why=why)
     if rotation.attempts >= limits.max_attempts:
         return Step(Act.ATTENTION, why=f"{rotation.attempts} attempts, and none came to a password: see the registry")
+    if now + limits.call > limits.until:
+        # A claim that could not be used would be given back, and made again: the next invocation has time.
+        return Step(Act.WAIT, until=now + timedelta(seconds=1))
     return Step(Act.CLAIM)
 
 
@@ -333,7 +338,7 @@ def _unproven(records: Records, attempt: Attempt, limits: Limits, now: datetime)
     """Go on without proof only where nobody can be asked for long, and a positive answer is in hand."""
     if attempt.login is LoginVerdict.REFUSED:
         return Step(Act.WAIT, until=now + limits.refusal_pause)
-    waited = now >= (attempt.call_ended_at or now) + limits.prove_within
+    waited = now >= (attempt.call_ended_at or attempt.deadline) + limits.prove_within
     if attempt.kind is not AttemptKind.RESET or _set_is_uncertain(records, attempt) or not waited:
         return Step(Act.WAIT, until=now + limits.ask_again)
     return Step(Act.PROMOTE) if attempt.staged else Step(Act.STAGE)

@@ -31,6 +31,13 @@ class Context(Protocol):
         """Return what is left of the invocation."""
 
 
+class _Alarm(KeyboardInterrupt):
+    """The function's time is over. No Exception: botocore wraps and repeats those, and adapters make verdicts of them.
+
+    asyncio lets only this base class through its tasks and callbacks, and cancels the other tasks then.
+    """
+
+
 @dataclass(frozen=True)
 class Call:
     """One invocation of a function by the state machine."""
@@ -91,6 +98,9 @@ def event_handler(serve: Callable[[Event, datetime], Event]) -> Callable[[Event,
                 "refused" if error.definite else "failed", extra={"error": type(error).__name__, "why": str(error)}
             )
             raise error.with_traceback(None) from None
+        except _Alarm:
+            logger.warning("failed", extra={"error": OutOfTime.__name__})
+            raise OutOfTime("the function's time ended before its work did: it is taken up again") from None
         except Exception as error:  # noqa: BLE001 (its text may quote a secret: only its place goes on)
             logger.error("a defect", extra={"error": type(error).__name__, "places": places(error)})
             where = places(error)[-1:] or ["nowhere"]
@@ -104,7 +114,7 @@ def event_handler(serve: Callable[[Event, datetime], Event]) -> Callable[[Event,
 @contextmanager
 def _interrupted_at(deadline: datetime) -> Iterator[None]:
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise OutOfTime("the function's time ended before its work did: it is taken up again")
+        raise _Alarm
 
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, max((deadline - now()).total_seconds(), 0.001))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
+from rekey.errors import Unfit
 from rekey.model.origin import Origin
 from rekey.model.password import Password, docker_auth
 
@@ -78,12 +79,16 @@ def _pair_in(auth: str) -> tuple[str | None, Password | None]:
 def with_password(entries: Mapping[str, object], endpoint: str, username: str, password: Password) -> dict[str, object]:
     """Return all entries, this user's of this registry with the new password, under the keys they have.
 
-    Where there is none, one is added. Everything else is as it was.
+    Where there is none, one is added. Everything else is as it was. Raises Unfit where it would have to take the place
+    of another user's.
     """
     auth = docker_auth(username, password)
     ours = [key for key, entry in entries.items() if is_of(key, entry, endpoint, username)]
+    added = config_key(endpoint)
+    if not ours and added in entries:
+        raise Unfit(f"there is another user's password of {added}, which is left alone")
     changed = dict(entries)
-    for key in ours or [config_key(endpoint)]:
+    for key in ours or [added]:
         entry = changed.get(key)
         changed[key] = {**entry, **auth} if isinstance(entry, dict) else auth
     return changed

@@ -65,6 +65,10 @@ class GitHubClient:
         self._wire = GitHubWire(part, shard)
         self._tokens = GitHubTokens(part, shard, self._wire)
 
+    async def sign_in(self) -> None:
+        """Take a token, so that what is wrong with the credential is said once for all repositories."""
+        await self._tokens.current()
+
     async def repository(self, full_name: str) -> Repository:
         """Return one repository."""
         doing = f"looking at {full_name}"
@@ -108,7 +112,6 @@ class GitHubClient:
         (https://github.com/octokit/request.js/issues/403).
         """
         if self._tokens.of_an_app:
-            await self._tokens.current()
             return
         response = await self._ask("PUT", f"/repos/{full_name}/actions/secrets/{secret}", {})
         if response.status_code != httpx.codes.UNPROCESSABLE_ENTITY:

@@ -39,6 +39,7 @@ class GitHubSecretConsumer:
 
         Raises CredentialUnusable, Denied, NotFound (no repository that has the secret), Unintelligible, Unreachable.
         """
+        await self._client.sign_in()
         if self._part.repository is not None:
             return [await self._prepare_one(self._part.repository)]
         return await self._prepare_pattern(str(self._part.repositories))
@@ -81,7 +82,7 @@ class GitHubSecretConsumer:
         written_at = receipt.facts.get("written_at")
         if written_at is not None and abs(updated_at - _whole_seconds(written_at)) > _ONE_WRITE:
             return receipt.with_verdict(
-                ConsumerVerdict.UNKNOWN,
+                ConsumerVerdict.DIFFERS,
                 f"GitHub dates the secret {secret} of {full_name} {render(updated_at)}, and Rekey wrote it at "
                 f"{written_at}: find out what else writes it, then deliver again",
             )

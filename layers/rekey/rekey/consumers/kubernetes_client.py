@@ -88,7 +88,8 @@ class KubernetesClient:
             if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
                 return response
             # Priority and fairness: https://kubernetes.io/docs/concepts/cluster-administration/flow-control/
-            self._shard.limiter.hold(retry_after(response, self._shard.now()) or _NO_HINT)
+            wait = retry_after(response, self._shard.now())
+            self._shard.limiter.hold(_NO_HINT if wait is None else wait)
         raise Unreachable(f"{self.service} says again and again that it has too many requests")
 
     def _checked(self, response: httpx.Response, doing: str) -> httpx.Response:

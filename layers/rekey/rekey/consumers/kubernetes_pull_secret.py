@@ -13,7 +13,7 @@ from rekey.consumers.outcome import ServiceErrors, receipt_for, receipt_of_unpre
 from rekey.consumers.pull_secret import PullSecret, created
 from rekey.consumers.shard import Shard
 from rekey.contracts import Delivery, Prepared
-from rekey.errors import Conflict, Denied, NotFound
+from rekey.errors import Conflict, Denied, NotFound, Unfit
 from rekey.model.plan import KubernetesPullSecret
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, Receipt
 
@@ -60,6 +60,8 @@ class KubernetesPullSecretConsumer:
         try:
             manifest = await self._client.secret(namespace, name)
             found = None if manifest is None else PullSecret.read(place, manifest)
+        except Unfit as error:
+            return receipt.with_verdict(ConsumerVerdict.DIFFERS, f"{error}; find out what wrote it")
         except ServiceErrors as error:
             return receipt.with_verdict(ConsumerVerdict.UNKNOWN, f"it could not be read back: {error}")
         if found is None:
@@ -121,11 +123,11 @@ class KubernetesPullSecretConsumer:
                     await self._create(namespace, name, delivery)
                     return ConsumerOutcome.UPDATED
                 found = PullSecret.read(place, manifest)
+                found.require_entry(self._shard.registry, create=self._part.create)
                 wanted = found.with_password(delivery)
                 if found.is_as(wanted):
                     return ConsumerOutcome.UNCHANGED
                 found.require_writable()
-                found.require_entry(self._shard.registry, create=self._part.create)
                 await self._client.replace(namespace, name, wanted)
             except Conflict:
                 continue

@@ -71,7 +71,10 @@ class PullSecret:
         if any(docker_auths.is_of(key, entry, registry.endpoint, registry.username) for key, entry in self._items()):
             return
         if host in self.entries:
-            raise Unfit(f"the secret {self.place} holds another user's password of {host}: it is left alone")
+            raise Unfit(
+                f"the secret {self.place} holds another user's password of {host}, which is left alone: name the "
+                f"secret that {registry.username} pulls with"
+            )
         if not create:
             raise Unfit(
                 f"the secret {self.place} has no entry of {registry.username} for {host}: add one there, or say "

@@ -136,7 +136,8 @@ class WebhookConsumer:
             case 404 | 410:
                 raise NotFound(f"{said}: there is no receiver any more: mend its address, or take it out of the plan")
             case 408 | 425 | 429:
-                self._shard.limiter.hold(retry_after(response, self._shard.now()) or http.DEFAULT_TIMEOUT)
+                wait = retry_after(response, self._shard.now())
+                self._shard.limiter.hold(http.DEFAULT_TIMEOUT if wait is None else wait)
                 raise Unreachable(f"{said}: not now")
             case status if status >= httpx.codes.INTERNAL_SERVER_ERROR:
                 raise Unreachable(f"{said}: it is not well")

@@ -225,7 +225,7 @@ class GitHubSecret(ConsumerPart):
             yield None, "give either `repository` (one) or `repositories` (a pattern)"
         if entry.get("value") == "docker-config" and entry.get("exclusive") is not True:
             # It overwrites the whole secret, and GitHub cannot be asked what else is in it.
-            yield "value", "`docker-config` needs `exclusive: true`: say so if only this registry is in that secret"
+            yield "value", "`docker-config` needs `exclusive: true`: say so if the secret holds nothing else"
 
 
 class EksCluster(Part):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
@@ -20,11 +20,10 @@ def problems_of(error: ValidationError, model: type[BaseModel], document: object
     """Return every problem with its exact place in the document. `model` is what the document was read as."""
     found: list[PlanProblem] = []
     for item in error.errors(include_input=False, include_url=False):
-        location, owner = _place(item["loc"], model)
-        said = _said(item, owner, _value(document, location))
-        if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            location = (*location, "type")
-        found.append(PlanProblem(location, said))
+        place = _place(item["loc"], model)
+        said = _said(item, place, _value(document, place.location))
+        missed_tag = item["type"] in ("union_tag_invalid", "union_tag_not_found")
+        found.append(PlanProblem((*place.location, "type") if missed_tag else place.location, said))
     # A list whose items are wrong is also "too short": the items' own problems say it better.
     places = [problem.location for problem in found]
     return [
@@ -38,8 +37,18 @@ def _inside(place: Location, other: Location) -> bool:
     return len(place) > len(other) and place[: len(other)] == other
 
 
-def _place(steps: Sequence[str | int], model: type[BaseModel]) -> tuple[Location, type[BaseModel] | None]:
-    """Return pydantic's location without what is no key, and the model that holds its last step.
+class _Place(NamedTuple):
+    """Where in the document a problem is, and what the model has there."""
+
+    location: Location
+    known: Sequence[str]
+    """The keys of the part that holds the last step."""
+    tags: Sequence[str]
+    """The types that may stand there."""
+
+
+def _place(steps: Sequence[str | int], model: type[BaseModel]) -> _Place:
+    """Return the place of pydantic's location, without what is no key in it.
 
     Where a union was entered pydantic names the tag of the branch; for a wrong key of a mapping it adds `[key]`.
     """
@@ -55,7 +64,8 @@ def _place(steps: Sequence[str | int], model: type[BaseModel]) -> tuple[Location
         location = (*location, step)
         holder = options[0][1] if options else None
         options = _options_at(holder, step)
-    return location, holder if isinstance(holder, type) and issubclass(holder, BaseModel) else None
+    known = list(holder.model_fields) if isinstance(holder, type) and issubclass(holder, BaseModel) else []
+    return _Place(location, known, [tag for tag, _ in options if tag])
 
 
 def _options_at(holder: object, step: str | int) -> list[_Option]:
@@ -107,26 +117,25 @@ _SAID: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "string_too_short": lambda _: "must not be empty",
     "string_too_long": lambda context: f"must be at most {context['max_length']} characters long",
     "too_short": lambda _: _EMPTY_LIST,
-    "literal_error": lambda context: f"must be {_alternatives(context['expected'])}",
-    "enum": lambda context: f"must be {_alternatives(context['expected'])}",
-    "union_tag_not_found": lambda context: (
-        f"missing: write {_alternatives(context['expected_tags'])}" if "expected_tags" in context else "missing"
-    ),
+    "literal_error": lambda context: f"must be {_one_of(_quoted(context['expected']))}",
+    "enum": lambda context: f"must be {_one_of(_quoted(context['expected']))}",
     "json_invalid": lambda _: "cannot be read: nested too deeply, or a text that is no Unicode",
 }
 _TYPES = frozenset({"string_type", "bool_type", "int_type", "tuple_type", "dict_type", "model_type", "enum"})
 
 
-def _said(item: ErrorDetails, owner: type[BaseModel] | None, value: object) -> str:
+def _said(item: ErrorDetails, place: _Place, value: object) -> str:
     kind, context = item["type"], item.get("ctx", {})
     if kind in _TYPES | {"model_attributes_type", "literal_error"} and value is None:
         return "is empty: write a value, or leave the key out"
     if kind == "string_type":
         return "must be text: put it in quotes" if isinstance(value, (bool, int, float)) else "must be text"
-    if kind == "extra_forbidden" and owner is not None:
-        return _unknown("key", str(item["loc"][-1]), list(owner.model_fields))
+    if kind == "extra_forbidden":
+        return _unknown("key", str(item["loc"][-1]), place.known)
     if kind == "union_tag_invalid":
-        return _unknown("type", str(context["tag"]), _quoted(context["expected_tags"]))
+        return _unknown("type", str(context["tag"]), place.tags)
+    if kind == "union_tag_not_found":
+        return f"missing: write {_one_of(place.tags)}"
     return _SAID[kind](context) if kind in _SAID else item["msg"].removeprefix("Value error, ")
 
 
@@ -139,6 +148,6 @@ def _quoted(text: str) -> list[str]:
     return re.findall(r"'([^']+)'", text)
 
 
-def _alternatives(text: str) -> str:
-    *others, last = [f"`{name}`" for name in _quoted(text)]
+def _one_of(names: Sequence[str]) -> str:
+    *others, last = [f"`{name}`" for name in names]
     return f"{', '.join(others)} or {last}" if others else last

@@ -47,7 +47,8 @@ class Fence(BaseModel):
 class Lease(Record):
     """Who may act on a registry. The epoch grows at every acquisition."""
 
-    owner: str | None
+    owner: str | None = None
+    """None: it is free."""
     redrive: int = 0
     epoch: int
     tag: str
@@ -81,6 +82,8 @@ class Rotation(Record):
     waived: tuple[str, ...] = ()
     """Consumers that were not ready when the gate passed, each with its reason."""
     attempts: int = 0
+    attempts_before: int = 0
+    """How many of them belong to rotations that stopped under this number: their tokens stay used."""
     resets: int = 0
     """Attempts whose call was made and not refused."""
     wrong_logins: int = 0
@@ -107,6 +110,8 @@ class Rotation(Record):
     """Refusals of the old password after the reset, with the registry well in between."""
     old_verdict: LoginVerdict | None = None
     old_at: datetime | None = None
+    snapshot_at: datetime | None = None
+    """When the contents were noted before the reset; an older snapshot in the rotation's folder is none of its."""
     contents_unchanged: bool | None = None
     contents_note: str = ""
     finished_at: datetime | None = None

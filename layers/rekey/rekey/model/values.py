@@ -73,7 +73,7 @@ JsonPointer = Annotated[str, Shape(r"^(/([^~/]|~[01])*)*$", "a JSON pointer, suc
 HttpPath = Annotated[
     str,
     StringConstraints(max_length=1024),
-    Shape(r"^/[^\s?#]*$", "a path that begins with `/`, without spaces, query and fragment"),
+    Shape(r"^/[!\"$->@-~]*$", "a path that begins with `/`, in ASCII without spaces, query and fragment"),
 ]
 HttpMethod = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Repository = Annotated[str, Shape(r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$", "OWNER/NAME, such as `acme/web`")]

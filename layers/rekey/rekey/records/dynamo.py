@@ -11,13 +11,14 @@ from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from rekey import aws
-from rekey.errors import Unreachable
+from rekey.errors import Unfit, Unreachable
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 Item = dict[str, Any]
 _ANSWERS = frozenset({"ConditionalCheckFailed"})
+_UNFIT = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})
 _TRIES = 6
 _to_wire = TypeSerializer()
 _from_wire = TypeDeserializer()
@@ -83,7 +84,7 @@ class Table:
         """Do all writes or none.
 
         A transaction that collides with another, or is throttled, is tried again. Raises ConditionFailed where a
-        condition does not hold, Unreachable where the collisions do not end.
+        condition does not hold, Unfit where an item is too large, Unreachable where the collisions do not end.
         """
         request = [self._action(write) for write in writes]
         for turn in range(_TRIES):
@@ -95,6 +96,8 @@ class Table:
                 if failed:
                     old = {n: decode(r["Item"]) if r.get("Item") else None for n, r in failed.items()}
                     raise ConditionFailed(old) from None
+                if any(reason.get("Code") in _UNFIT for reason in cancelled.reasons):
+                    raise Unfit(f"the table {self.name} does not take what was to be written") from None
                 # Others wrote at the same time: full jitter, as AWS advises for optimistic writers.
                 time.sleep(random.uniform(0, 0.05 * 2**turn))  # noqa: S311 (spreads writers, hides nothing)
             else:

@@ -46,10 +46,15 @@ class Ledger:
         return read_record(Rotation, items[-1]) if items else None
 
     def attempts(self, registry: str, generation: int) -> list[Attempt]:
-        """Return a rotation's attempts, oldest first."""
+        """Return every attempt under a number, oldest first."""
         prefix = attempt_key(generation, 0).rpartition("#")[0] + "#"
         found = (read_record(Attempt, item) for item in self.table.query(partition(registry), prefix))
         return [attempt for attempt in found if attempt is not None]
+
+    def attempts_of(self, rotation: Rotation) -> list[Attempt]:
+        """Return a rotation's attempts, oldest first, without those of rotations that stopped under its number."""
+        found = self.attempts(rotation.registry, rotation.generation)
+        return [attempt for attempt in found if attempt.number > rotation.attempts_before]
 
     def check(self, fence: Fence) -> None:
         """Raise Fenced where the fence's owner does not hold the lease any more."""
@@ -147,6 +152,10 @@ class Ledger:
         mark = Write(key=_request_mark(request), delete=True, condition="")
         return [_put(closed, request.rev, partition(request.registry), f"request#{request.key}"), mark]
 
+    def close(self, fence: Fence, requests: Sequence[Request], generation: int) -> None:
+        """Close some 40 requests at most: what one transaction holds. Raises as `save` does."""
+        self._commit(fence, [], [write for request in requests for write in self.closing(request, generation)])
+
     def open_registries(self) -> dict[str, bool]:
         """Return every registry with something open → whether that is an unfinished rotation."""
         found: dict[str, bool] = {}
@@ -165,8 +174,11 @@ def _request_mark(request: Request) -> dict[str, str]:
 
 
 def open_mark(rotation: Rotation) -> Write:
-    """Return the write that keeps the partition of open things true to a rotation's phase."""
-    key = {"pk": OPEN, "sk": f"rotation#{rotation.registry}"}
+    """Return the write that keeps the partition of open things true to a rotation's phase.
+
+    Each rotation has a mark of its own: one that a paste has overtaken must not take its successor's away.
+    """
+    key = {"pk": OPEN, "sk": f"rotation#{rotation.registry}#{rotation.generation:08d}"}
     if rotation.phase.open:
         return Write(key=key, item={"format": 1, "generation": rotation.generation}, condition="")
     return Write(key=key, delete=True, condition="")

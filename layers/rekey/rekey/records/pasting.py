@@ -30,7 +30,7 @@ def paste(  # noqa: PLR0913 (where to, what, when)
     writes: list[Write] = []
     if latest is not None and latest.phase.open and not latest.completed:
         rotation = latest
-        attempts = ledger.attempts(registry, latest.generation)
+        attempts = ledger.attempts_of(latest)
         if attempts and attempts[-1].outcome is None:
             replaced = attempts[-1].having(outcome=AttemptOutcome.REPLACED, rev=secrets.token_hex(8))
             writes.append(following(attempts[-1], replaced))
@@ -74,6 +74,7 @@ def _click_known(rotation: Rotation) -> datetime | None:
 def _opened(latest: Rotation | None, registry: str, now: datetime) -> Rotation:
     """Return a new rotation for a paste that nobody waited for. Begin lays it out when it meets it."""
     reused = latest is not None and latest.phase is Phase.STOPPED
+    used = latest.attempts if latest is not None and reused else 0
     return Rotation(
         rev=latest.rev if latest is not None and reused else "",
         registry=registry,
@@ -83,5 +84,6 @@ def _opened(latest: Rotation | None, registry: str, now: datetime) -> Rotation:
         plan_version="",
         started_at=now,
         execution="",
-        attempts=latest.attempts if latest is not None and reused else 0,
+        attempts=used,
+        attempts_before=used,
     )

@@ -18,6 +18,9 @@ from rekey.runtime import Call
 from rekey.steps.bench import Bench
 from rekey.steps.hand_back import hand_back
 
+MOST_SHARDS = 40
+"""https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html: what fits into one execution's history."""
+
 
 def run(bench: Bench, call: Call) -> State:
     """Return the state that leads to where the work is.
@@ -94,6 +97,7 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
         started_at=now,
         execution=fence.owner,
         attempts=attempts,
+        attempts_before=attempts,
     )
     return bench.ledger.save_one(fence, fresh)
 
@@ -133,7 +137,12 @@ def _lay_out(bench: Bench, fence: Fence, rotation: Rotation) -> Rotation:
     for number, entries in enumerate(shards):
         folder.save_shard(ShardFile(number, tuple(EntryState(entry.name) for entry in entries)))
     note = _snapshot(bench, plan, rotation)
-    laid_out = rotation.having(shards=len(shards), plan_version=version, contents_note=note)
+    laid_out = rotation.having(
+        shards=len(shards),
+        plan_version=version,
+        contents_note=note,
+        snapshot_at=None if note else runtime.now(),
+    )
     return bench.ledger.save_one(fence, laid_out)
 
 
@@ -156,11 +165,17 @@ def _snapshot(bench: Bench, plan: Plan, rotation: Rotation) -> str:
 
 
 def cut(consumers: Sequence[Consumer]) -> list[list[Consumer]]:
-    """Cut a plan's entries into shards: all that use one credential at one host."""
-    shards: dict[tuple[str, ...], list[Consumer]] = {}
+    """Cut a plan's entries into shards: all that use one credential at one host.
+
+    An execution's history ends at 25,000 events, so above MOST_SHARDS several share one, and its rate limit.
+    """
+    places: dict[tuple[str, ...], list[Consumer]] = {}
     for entry in consumers:
-        shards.setdefault(_where(entry), []).append(entry)
-    return list(shards.values())
+        places.setdefault(_where(entry), []).append(entry)
+    shards: list[list[Consumer]] = [[] for _ in range(min(len(places), MOST_SHARDS))]
+    for number, entries in enumerate(places.values()):
+        shards[number % MOST_SHARDS].extend(entries)
+    return shards
 
 
 def _where(entry: Consumer) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 from rekey import runtime
 from rekey.contracts import Registry, Store
@@ -32,6 +33,17 @@ def before_reset(bench: Bench, rotation: Rotation, plan: Plan, registry: Registr
         _looked_at("registry", registry.check),
         *of_consumers(plan, shards),
     ]
+
+
+def of_time(needed: timedelta, left: timedelta) -> Check:
+    """Return whether a whole reset call, with its escrow write, fits into the function's time."""
+    if needed <= left:
+        return Check("time")
+    problem = (
+        f"the reset call may take {needed.total_seconds():.0f} s with what follows it, and the function has "
+        f"{left.total_seconds():.0f} s: shorten the plan's `timeout`, or raise the stack's ResetTimeout"
+    )
+    return Check("time", problem)
 
 
 def of_consumers(plan: Plan, shards: Sequence[ShardFile]) -> list[Check]:

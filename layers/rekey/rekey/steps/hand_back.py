@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from rekey.errors import Fenced
+from rekey.errors import Conflict, Fenced
 from rekey.model.rotation import Fence
 from rekey.records.dynamo import ConditionFailed, Write
 from rekey.steps.bench import Bench
@@ -14,7 +14,7 @@ def hand_back(
 ) -> None:
     """Free the lease, in one transaction with whatever ends with it.
 
-    Raises Fenced where the lease is another's; ConditionFailed never leaves: what `also` follows from has moved.
+    Raises Fenced where the lease is another's, Conflict where what `also` follows from has moved on.
     """
     free, write = bench.leases.hand_back_write(fence, now, may_linger=may_linger)
     try:
@@ -22,4 +22,6 @@ def hand_back(
     except ConditionFailed as failed:
         if (failed.old.get(0) or {}).get("rev") == free.rev:
             return  # an earlier try of this very write, whose answer was lost
-        raise Fenced(f"the records of {fence.registry} moved on while this execution ended") from None
+        if 0 in failed.old:
+            raise Fenced(f"the lease of {fence.registry} is not this execution's any more") from None
+        raise Conflict(f"the records of {fence.registry} moved on while this execution ended") from None

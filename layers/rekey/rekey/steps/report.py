@@ -6,11 +6,13 @@ back for it.
 
 import json
 import secrets
+from contextlib import suppress
 
 from rekey import evidence, page, runtime
 from rekey.bus import Told
+from rekey.errors import Conflict
 from rekey.evidence import Findings
-from rekey.model.request import RequestState
+from rekey.model.request import Request, RequestState
 from rekey.model.rotation import Again, Fence, Phase, Rotation
 from rekey.model.state import Outcome, State
 from rekey.model.verdict import Receipt
@@ -21,6 +23,10 @@ from rekey.runtime import Call
 from rekey.steps.bench import Bench
 from rekey.steps.hand_back import hand_back
 
+_TURNS = 5
+"""How often it looks again because a paste or an alert came in between."""
+_REQUESTS = 40
+"""Requests that one transaction closes: it holds 100 writes (API_TransactWriteItems of DynamoDB)."""
 _ENDS = {
     Phase.STOPPED: Outcome.STOPPED,
     Phase.READY: Outcome.READY,
@@ -60,7 +66,13 @@ class Report:
         self.tries = self.again.tries if self.again else 0
 
     def run(self) -> State:
-        """Write the end and return the state that says it."""
+        """Write the end and return the state that says it. Raises Fenced, Conflict, and what the records raise."""
+        for _ in range(_TURNS):
+            with suppress(Conflict):
+                return self._end()
+        return self._end()
+
+    def _end(self) -> State:
         state = self.call.state
         rotation = self.bench.ledger.latest(state.registry)
         if rotation is None or rotation.execution != self.call.execution:
@@ -71,7 +83,7 @@ class Report:
         ended = self._ended(found, outcome)
         self._save_evidence(ended, outcome)
         self._commit(rotation, ended, outcome)
-        self._tell(ended.rotation, outcome)
+        self._tell(rotation, ended.rotation, outcome)
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
 
     def _findings(self, rotation: Rotation) -> Findings:
@@ -93,11 +105,11 @@ class Report:
         known = [pair for pair in names if pair not in told and not _made_several(pair[0], receipts)] + told
         return Findings(
             rotation=rotation,
-            attempts=ledger.attempts(registry, generation),
+            attempts=ledger.attempts_of(rotation),
             requests=ledger.requests_of(registry, generation),
             consumers=sorted(set(known)),
             receipts=sorted(receipts, key=lambda receipt: receipt.consumer),
-            before=folder.snapshot() if rotation.shards else None,
+            before=folder.snapshot() if rotation.snapshot_at else None,
             warnings=[c for shard in shards for state in shard.entries for c in state.consumers if c.warning],
         )
 
@@ -133,12 +145,13 @@ class Report:
         """
         rotation = found.rotation
         saved = rotation.having(rev=secrets.token_hex(8))
-        writes: list[Write] = [following(before, saved), open_mark(saved)]
-        if rotation.completed and rotation.called_at is not None:
-            for request in found.requests:
-                if request.state is RequestState.OPEN and request.is_met_by(rotation.called_at):
-                    writes += self.bench.ledger.closing(request, rotation.generation)
-        writes.append(self._again(outcome))
+        writes: list[Write] = [following(before, saved), open_mark(saved), self._again(outcome)]
+        met = _met(found)
+        while len(met) > _REQUESTS:
+            self.bench.ledger.close(self.fence, met[:_REQUESTS], rotation.generation)
+            met = met[_REQUESTS:]
+        for request in met:
+            writes += self.bench.ledger.closing(request, rotation.generation)
         lingering = self.call.state.error is not None
         hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=writes)
 
@@ -161,13 +174,23 @@ class Report:
             self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=said(error))
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
 
-    def _tell(self, rotation: Rotation, outcome: Outcome) -> None:
+    def _tell(self, before: Rotation, rotation: Rotation, outcome: Outcome) -> None:
         bus = self.bench.bus
         if outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED):
             bus.tell(Told.ROTATION_FINISHED, rotation.registry, rotation=rotation.id, outcome=outcome.value)
-        if outcome in (Outcome.STOPPED, Outcome.CONSUMERS_FAILED) and not self.tries:  # the first time, not every try
+        stopped = outcome is Outcome.STOPPED and not self.tries  # the first time, not every try
+        found_here = outcome is Outcome.NEEDS_ATTENTION and before.phase is not Phase.NEEDS_ATTENTION
+        if stopped or found_here or outcome is Outcome.CONSUMERS_FAILED:
             why = "; ".join(rotation.problems) or "consumers failed: the report names them"
             bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
+
+
+def _met(found: Findings) -> list[Request]:
+    """Return the open requests that the rotation's completed reset meets."""
+    called = found.rotation.called_at
+    if not found.rotation.completed or called is None:
+        return []
+    return [one for one in found.requests if one.state is RequestState.OPEN and one.is_met_by(called)]
 
 
 def _made_several(entry: str, receipts: list[Receipt]) -> bool:

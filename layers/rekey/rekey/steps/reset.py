@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from rekey.records.escrow import Envelope
 
-ESCROW_WRITE = timedelta(seconds=15)
-"""What must be left of the function's time after the call: the escrow write, with its retries, and a margin."""
+ESCROW_WRITE = timedelta(seconds=30)
+"""What must be left of the function's time after the call: the escrow write with its retries, else the store."""
 LAST_TRIES = timedelta(seconds=3)
 _SOON = timedelta(seconds=1)
 
@@ -66,7 +66,7 @@ class Reset:
     def run(self) -> State:
         """Do act after act until one leads out of this function."""
         try:
-            attempts = self.bench.ledger.attempts(self.rotation.registry, self.rotation.generation)
+            attempts = self.bench.ledger.attempts_of(self.rotation)
             self.rotation, self.attempt = strays.settle(self.bench, self.fence, self.rotation, attempts)
             while self.call.left(runtime.now()) > LAST_TRIES:
                 records = Records(self.rotation, self.attempt, self._way())
@@ -91,6 +91,7 @@ class Reset:
         settle = registry.settle if isinstance(registry, (Resettable, Manual)) else timedelta(0)
         return Limits(
             wrong_logins=self.plan.registry.max_wrong_logins,
+            until=self.call.deadline,
             call=takes + ESCROW_WRITE,
             settle=settle,
             prove_within=settings.prove_within,
@@ -99,7 +100,8 @@ class Reset:
 
     def _gate(self) -> State | None:
         """Ask the gate, once, before anything is changed. Returns a state where it does not let the rotation pass."""
-        found = checks.before_reset(self.bench, self.rotation, self.plan, self.registry, self.store)
+        time = checks.of_time(self._limits().call, self.call.left(runtime.now()))
+        found = [time, *checks.before_reset(self.bench, self.rotation, self.plan, self.registry, self.store)]
         requests = self.bench.ledger.open_requests(self.state.registry)
         decision = gate.decide(found, requests, self.plan.policy)
         if not decision.go:
@@ -392,7 +394,7 @@ class Reset:
         attempt = self._attempt()
         proven = attempt.promoted_at is not None
         kept = self.bench.escrow.tokens(self.rotation.registry)
-        every = self.bench.ledger.attempts(self.rotation.registry, self.rotation.generation)
+        every = self.bench.ledger.attempts_of(self.rotation)
         for each in every if proven else [attempt]:
             if each.escrow_token in kept:
                 self.bench.escrow.delete(each)
@@ -404,8 +406,9 @@ class Reset:
         if outcome is AttemptOutcome.WRONG_PASTE:
             same = self.seen.same_as_current
             said = "the pasted password is " + ("the one in the store already" if same else "refused by the registry")
-            self._tell_attention(said)
-            phase = Phase.READY if isinstance(self.registry, Manual) else Phase.NEEDS_ATTENTION
+            if isinstance(self.registry, Manual):  # the other kinds go on to ask for a person
+                self._tell_attention(said)
+                phase = Phase.READY
         if outcome is AttemptOutcome.LOST:
             self._tell_attention("a reset was called and its new password is lost: resetting once more")
         if outcome is AttemptOutcome.NO_EFFECT:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rekey import aws, runtime
 from rekey.bus import ASKING, PASTED, PASTED_SOURCE, Told
-from rekey.errors import InputInvalid, PlanInvalid, PlanMissing
+from rekey.errors import InputInvalid, PlanInvalid, PlanMissing, RekeyError
 from rekey.model.moment import parse
 from rekey.model.names import RegistryName
 from rekey.model.plan import Plan
@@ -23,6 +23,7 @@ from rekey.observability import logger
 from rekey.records.starts import Starts
 from rekey.runtime import Event
 from rekey.steps.bench import Bench, execution_is_alive
+from rekey.steps.wake import wake_daily
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions import SFNClient
@@ -37,7 +38,9 @@ def run(bench: Bench, event: Event, _deadline: datetime) -> Event:
     """Serve one event of the bus, or one tick. Raises what the records raise: Lambda then tries the event again."""
     now = runtime.now()
     if event.get("call") == "tick":
-        return {"started": sweep(bench, now)}
+        started = sweep(bench, now)
+        wake_daily(bench, now)
+        return {"started": started}
     if event.get("source") == PASTED_SOURCE and event.get("detail-type") == PASTED:
         registry = _registry_of(_detail(event))
         return {"started": [registry] if start(bench, registry) else []}
@@ -136,10 +139,22 @@ def _moment(detail: dict[str, object], field: str) -> datetime | None:
 
 
 def sweep(bench: Bench, now: datetime) -> list[str]:
-    """Start whatever is open and due; return the registries."""
-    return [
-        registry for registry in bench.ledger.open_registries() if _due(bench, registry, now) and start(bench, registry)
-    ]
+    """Start whatever is open and due; return the registries.
+
+    One registry that cannot be looked at stops no other. Raises the first failure afterwards: an alarm counts those.
+    """
+    started: list[str] = []
+    failures: list[RekeyError] = []
+    for registry in bench.ledger.open_registries():
+        try:
+            if _due(bench, registry, now) and start(bench, registry):
+                started.append(registry)
+        except RekeyError as error:
+            logger.error("a registry could not be looked at", extra={"registry": registry, "why": str(error)})
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return started
 
 
 def _due(bench: Bench, registry: str, now: datetime) -> bool:
@@ -158,7 +173,7 @@ def _due(bench: Bench, registry: str, now: datetime) -> bool:
 
 
 def _has_paste(bench: Bench, rotation: Rotation) -> bool:
-    attempts = bench.ledger.attempts(rotation.registry, rotation.generation)
+    attempts = bench.ledger.attempts_of(rotation)
     return bool(attempts) and attempts[-1].kind is AttemptKind.PASTED and attempts[-1].outcome is None
 
 

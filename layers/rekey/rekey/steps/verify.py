@@ -65,7 +65,7 @@ class Verification:
         return self.state.to(Next.RESET if self._answer_is_kept() else Next.CONSUMERS)
 
     def _answer_is_kept(self) -> bool:
-        attempts = self.bench.ledger.attempts(self.rotation.registry, self.rotation.generation)
+        attempts = self.bench.ledger.attempts_of(self.rotation)
         open_attempt = bool(attempts) and attempts[-1].outcome is None
         return open_attempt and self.rotation.new_verdict is LoginVerdict.ACCEPTED
 
@@ -77,7 +77,7 @@ class Verification:
         verdict = self.registry.login(stored.password).verdict
         now = runtime.now()
         if verdict is LoginVerdict.ACCEPTED:
-            attempts = self.bench.ledger.attempts(self.rotation.registry, self.rotation.generation)
+            attempts = self.bench.ledger.attempts_of(self.rotation)
             changed = self.rotation.having(new_verdict=verdict, new_at=now)
             self.rotation, _ = self.bench.ledger.save(self.fence, changed, attempts[-1].having(login=verdict))
             return None
@@ -124,7 +124,8 @@ class Verification:
         return self.rotation.wrong_logins < self.plan.registry.max_wrong_logins
 
     def _compare_contents(self) -> None:
-        before = self.bench.folder(self.rotation.registry, self.rotation.generation).snapshot()
+        folder = self.bench.folder(self.rotation.registry, self.rotation.generation)
+        before = folder.snapshot() if self.rotation.snapshot_at else None
         if before is None:
             return
         stored = self.store.read(StoreVersion(self.rotation.store_version or ""))

@@ -5,7 +5,6 @@ the field `key` of that secret. Which reasons a source may give for which regist
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -65,8 +64,8 @@ def body_of(event: Event) -> bytes:
         raise InputInvalid("the body is too long")
     try:
         body = base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()
-    except binascii.Error:
-        raise InputInvalid("the body is no base64") from None
+    except ValueError:  # binascii.Error, and what is no ASCII or no text at all
+        raise InputInvalid("the body is not what it says it is") from None
     if len(body) > BODY_LIMIT:
         raise InputInvalid("the body is too long")
     return body
@@ -76,7 +75,7 @@ def kept(body: bytes) -> dict[str, object]:
     """Return the fields of the schema and nothing else: an alert's body may hold the live password."""
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, Mapping):
         raise InputInvalid("the body is no JSON object")

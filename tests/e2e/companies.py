@@ -1,0 +1,52 @@
+"""Sets companies up for these tests: behind the door, with a reset call that is given up after seconds."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from tests.e2e import rotating
+from tests.sandbox.cloudraya import RESET_PATH
+from tests.sandbox.world import OTHER_REGISTRY
+
+if TYPE_CHECKING:
+    from tests.e2e.front import Front
+    from tests.sandbox.world import Company, Kind, World
+
+_numbers = itertools.count(1)
+
+
+def new(world: World, front: Front, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Any) -> Company:
+    """Return a company that no other test knows; `policy` is that of its plan."""
+    company = world.company(f"company-{next(_numbers)}", kind, adopted=adopted)
+    company.document["registry"]["endpoint"] = front.url
+    for namespace, name in company.pull_secrets:
+        entries = {
+            front.host: {"username": company.name, "password": company.first_password},
+            OTHER_REGISTRY: {"username": "robot", "password": company.other_password},
+        }
+        world.kubernetes.add_pull_secret(namespace, name, {**entries})
+    if kind == "cloudraya":
+        company.document["registry"]["api"]["reset"] = {
+            "method": "PATCH",
+            "path": RESET_PATH.format(id=company.name),
+            "password_at": "/data/password",
+            "timeout": "3s",
+            "settle": "1s",
+        }
+    company.document["policy"] = policy
+    company.push_plan()
+    return company
+
+
+def close(company: Company) -> None:
+    """End what still runs, and leave nothing open that another test's tick would take up."""
+    cloud = company.world.cloud
+    states = cloud.client("stepfunctions")
+    for arn in rotating.executions(company):
+        if states.describe_execution(executionArn=arn)["status"] == "RUNNING":
+            states.stop_execution(executionArn=arn)
+    cloud.settle()
+    ledger = rotating.table(cloud)
+    for key in rotating.open_things(company):
+        cloud.client("dynamodb").delete_item(TableName=ledger.name, Key={"pk": {"S": "open"}, "sk": {"S": key}})

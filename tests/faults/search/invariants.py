@@ -1,0 +1,81 @@
+"""The invariants, as assertions on what an act is about to do."""
+
+from tests.faults.search.model import LIMITS, Violation
+from tests.faults.search.records import NONE
+from tests.faults.search.world import OLD, Answer, Held, Version, World
+
+
+def broken(what: str) -> Violation:
+    """Return the violation."""
+    return Violation(what)
+
+
+def at_call(world: World) -> None:
+    """No reset while a live password is in hand: kept, staged or in the store and not delivered yet."""
+    live = world.registry.password
+    for answer in world.answers:
+        if answer.password == live:
+            how = "" if answer.readable else " nobody understands"
+            raise broken(f"a reset is called though an answer{how} with the live password is in the escrow")
+    current = world.store.current
+    if live == OLD or (current is not None and current.password == live):
+        if current is not None and current.generation and world.consumer.password != live:
+            raise broken("a reset is called though the live password is in the store and not delivered")
+        return
+    if any(version.password == live for version in world.store.versions):
+        raise broken("a reset is called though the live password is staged")
+
+
+def at_effect(world: World) -> None:
+    """Resets of ours that acted are no more than one a generation, and one for each answer that was lost."""
+    truth = world.truth
+    generations = len({generation for generation, _ in truth.promoted})
+    if truth.effects > generations + 1 + truth.lost:
+        raise broken(f"{truth.effects} resets acted, with {truth.lost} answers lost and {generations} promoted")
+
+
+def at_login(world: World) -> None:
+    """Wrong logins stay within the budget."""
+    if world.truth.wrong > LIMITS.wrong_logins + world.truth.uncounted:
+        raise broken(f"{world.truth.wrong} wrong logins")
+
+
+def at_promote(world: World, before: Version | None, after: Version) -> None:
+    """The store never goes back, and gets what the registry takes, unless somebody else reset it."""
+    if before is not None and before.generation > after.generation:
+        raise broken(f"generation {after.generation} overwrites {before.generation} in the store")
+    if after.password != world.registry.password and not world.truth.foreign:
+        raise broken("a password that the registry does not take is promoted")
+    twice = [
+        password
+        for generation, password in world.truth.promoted
+        if generation == after.generation and password != after.password
+    ]
+    if twice:
+        raise broken(f"generation {after.generation} is promoted twice, with two passwords")
+
+
+def at_telling(world: World, held: Held, tried: bool) -> None:
+    """A consumer gets what the store has, tried or positively answered, and never an older generation."""
+    if world.consumer.generation > held.generation:
+        raise broken(f"generation {held.generation} overwrites {world.consumer.generation} at the consumer")
+    if not tried:
+        raise broken("a consumer is told a password that was neither tried nor positively answered")
+    if not any(version.password == held.password for version in world.store.versions):
+        raise broken("a consumer is told a password that the store does not have")
+
+
+def at_deleting(world: World, answer: Answer | None) -> None:
+    """A live password leaves the escrow only when the store has it in force."""
+    if answer is None or answer.password != world.registry.password:
+        return
+    current = world.store.current
+    if current is None or current.password != answer.password:
+        raise broken("the answer with the live password is deleted though the store does not have it in force")
+
+
+def at_closing(world: World, arrived: int, password: int) -> None:
+    """A request is closed only by a reset that came after it."""
+    birth = world.truth.births[password] if 0 <= password < len(world.truth.births) else NONE
+    if birth <= arrived:
+        raise broken("a request is closed by a reset that was called before it arrived")

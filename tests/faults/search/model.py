@@ -1,0 +1,247 @@
+"""What a configuration of the search is made of, and what all acts need: decisions, writes, ends of a function."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum, auto
+from typing import NamedTuple
+
+from rekey.model.request import Reason
+from rekey.protocol import Limits, Records, Seen, Step, Way, next_act
+from tests.faults.search.records import NONE, NOW, Book
+from tests.faults.search.world import Execution, Function, Ledger, Line, World
+
+LIFE = 3
+"""Seconds from an invocation's start to its deadline; it dies a second later."""
+LONGEST = LIFE + 1
+MARGIN = 1
+LIMITS = Limits(
+    call=timedelta(seconds=1),
+    settle=timedelta(seconds=2),
+    prove_within=timedelta(seconds=2),
+    refusal_pause=timedelta(seconds=1),
+    ask_again=timedelta(seconds=1),
+    wrong_logins=3,
+    max_attempts=5,
+    max_resets=2,
+)
+SETTLE = 2
+
+
+class Fault(StrEnum):
+    """What can go wrong; each costs one of the configuration's faults."""
+
+    CRASH = auto()
+    STALL = auto()
+    DUPLICATE = auto()
+    STOP_EXECUTION = auto()
+    SECOND_START = auto()
+    LOST_ANSWER = auto()
+    LATE_EFFECT = auto()
+    DROPPED_CALL = auto()
+    REFUSAL = auto()
+    GARBAGE = auto()
+    GARBAGE_WITHOUT_EFFECT = auto()
+    ESCROW_REFUSES = auto()
+    AWAY = auto()
+    LIE = auto()
+    CONSOLE = auto()
+    RESTORE = auto()
+    REDRIVE = auto()
+    WRONG_PASTE = auto()
+    OLD_PASTE = auto()
+    EARLY_PASTE = auto()
+
+
+class Guard(StrEnum):
+    """What can be taken out."""
+
+    SETTLE_WITHOUT_ANSWER = auto()
+    SETTLE_UNREADABLE = auto()
+    SETTLE_UNCERTAIN_SET = auto()
+    SECOND_REFUSAL = auto()
+    DRAIN_AT_TAKEOVER = auto()
+    DRAIN_AT_HAND_BACK = auto()
+    CLAIM_DEADLINE = auto()
+    CLAIM_WAIT = auto()
+    CLOCK = auto()
+    COMPARE_AND_SET = auto()
+    ESCROW = auto()
+    NONCE = auto()
+    LEASE_TAG = auto()
+    STORE_ASKED = auto()
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One question to the search."""
+
+    name: str
+    faults: int
+    may: frozenset[Fault]
+    way: Way = Way.GENERATES
+    reason: Reason = Reason.SCHEDULED
+    mark: bool = False
+    adopting: bool = False
+    """There is no old password in the store."""
+    requests: int = 1
+    healthy_when_down: bool = False
+    clicks: int = 1
+    pastes: int = 1
+    resumes: int = 1
+    without: frozenset[Guard] = frozenset()
+    most: int = 2_000_000
+
+
+class Turn(NamedTuple):
+    """A transition. `kind`: "step", "fault", "help" (a person mends), "time"."""
+
+    label: str
+    kind: str
+    world: World
+
+
+class Violation(AssertionError):
+    """An invariant is broken."""
+
+
+class Conflicted(Exception):
+    """The ledger moved on."""
+
+
+class FencedOff(Exception):
+    """The lease is another's."""
+
+
+Decide = Callable[[Records, Seen, Limits], Step]
+
+
+@dataclass
+class Model:
+    """A configuration with its book and its decisions, each asked of `next_act` once."""
+
+    config: Configuration
+    book: Book = field(default_factory=Book)
+    steps: dict[tuple[int, int, int], Step] = field(default_factory=dict)
+    decide: Decide = field(default=lambda records, seen, limits: next_act(records, seen, limits, NOW))
+
+    def __post_init__(self) -> None:
+        self.fresh = self.book.saw(Seen())
+
+    def next_act(self, rotation: int, attempt: int, seen: int) -> Step:
+        """Return the next act for what is written down and was seen."""
+        key = (rotation, attempt, seen)
+        step = self.steps.get(key)
+        if step is None:
+            book = self.book
+            last = None if attempt == NONE else book.attempt(attempt)
+            records = Records(book.rotation(rotation), last, self.config.way)
+            step = self.steps[key] = self.decide(records, book.seen(seen), LIMITS)
+        return step
+
+    def without(self, guard: Guard) -> bool:
+        """Whether a guard is taken out."""
+        return guard in self.config.without
+
+    def may(self, world: World, fault: Fault) -> bool:
+        """Whether a fault can still happen."""
+        return world.faults > 0 and fault in self.config.may
+
+
+def replaced(world: World, number: int, function: Function) -> World:
+    """Return the world with a function in another state."""
+    functions = world.functions
+    return world._replace(functions=(*functions[:number], function, *functions[number + 1 :]))
+
+
+def having_execution(world: World, execution: Execution) -> World:
+    """Return the world with an execution in another state."""
+    others = [each for each in world.executions if (each.arn, each.redrive) != (execution.arn, execution.redrive)]
+    return world._replace(executions=tuple(sorted([*others, execution])))
+
+
+def listener(world: World, function: Function) -> Execution | None:
+    """Return the execution that waits for a function's answer."""
+    if not function.attached:
+        return None
+    who = (function.arn, function.redrive)
+    return next((each for each in world.executions if (each.arn, each.redrive) == who), None)
+
+
+def gone(world: World, number: int) -> World:
+    """Return the world without a function; an answer that only it had is lost."""
+    function = world.functions[number]
+    holds = function.at in ("sent", "lost") or (function.answer is not None and function.at in ("keep", "stage_instead"))
+    functions = world.functions[:number] + world.functions[number + 1 :]
+    world = world._replace(functions=functions)
+    return losing(world) if holds else world
+
+
+def losing(world: World) -> World:
+    """Return the world with one more answer lost."""
+    return world._replace(truth=world.truth._replace(lost=world.truth.lost + 1))
+
+
+def finish(world: World, number: int, where: str, **changes: int | str | bool) -> World:
+    """Return the world after a function answered where the execution goes on."""
+    execution = listener(world, world.functions[number])
+    world = gone(world, number)
+    if execution is None:
+        return world
+    if where == "ended":
+        others = tuple(each for each in world.executions if each != execution)
+        return world._replace(executions=others, ended=None)
+    moved = execution._replace(where=where, invoked=False, until=0)
+    return having_execution(world, moved._replace(**changes))
+
+
+def fail(world: World, number: int) -> World:
+    """Return the world after a function raised an error that is not tried again."""
+    execution = listener(world, world.functions[number])
+    if execution is not None and execution.where == "report":
+        return finish(world, number, "ended")
+    return finish(world, number, "report", error=True)
+
+
+def owns(model: Model, world: World, function: Function) -> Ledger:
+    """Return the ledger, or raise FencedOff where the function's execution does not hold the lease."""
+    lease = world.ledger.lease
+    held = None if lease is None else (lease.owner, lease.redrive, lease.epoch)
+    if lease is None or held != (function.arn, function.redrive, function.epoch):
+        raise FencedOff
+    if lease.tag != function.tag and not model.without(Guard.LEASE_TAG):
+        raise FencedOff
+    return world.ledger
+
+
+def commit(model: Model, world: World, function: Function, rotation: int, attempt: int = NONE) -> World:
+    """Write a rotation, and an attempt of it, where both follow from what the function knows."""
+    ledger = owns(model, world, function)
+    line = ledger.line(function.generation)
+    if line is None or line.rotation != function.rotation:
+        raise Conflicted
+    attempts = line.attempts
+    if attempt != NONE:
+        number = model.book.attempt(attempt).number
+        if number == len(attempts) + 1:
+            attempts = (*attempts, attempt)
+        elif function.attempt == NONE or attempts[number - 1 : number] != (function.attempt,):
+            raise Conflicted
+        else:
+            attempts = (*attempts[: number - 1], attempt, *attempts[number:])
+    changed = line._replace(rotation=rotation, attempts=attempts)
+    return world._replace(ledger=ledger.having_line(changed))
+
+
+def later(model: Model, line: Line) -> Line:
+    """Return a rotation as it is a second later."""
+    book = model.book
+    return line._replace(
+        rotation=book.later(line.rotation), attempts=tuple(book.later(attempt) for attempt in line.attempts)
+    )
+
+
+def unused(used: Iterable[int]) -> int:
+    """Return the smallest number that is not in use: what is random in the product is only ever another one."""
+    taken = set(used)
+    return next(number for number in range(len(taken) + 1) if number not in taken)

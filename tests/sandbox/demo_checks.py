@@ -1,0 +1,163 @@
+"""Holds the evidence against what is seen from outside: by logins of the demo's own, and in the services themselves."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from rekey.model.verdict import ConsumerOutcome
+from tests.sandbox.demo_places import Place, places
+from tests.sandbox.images import Contents, Images
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.sandbox.world import Company
+
+_CLOCKS_MAY_DIFFER = 0.05  # seconds: the evidence is written in milliseconds, by other processes' clocks
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim: what the evidence says of it, what is seen, whether these agree, and whether it is as wanted."""
+
+    claim: str
+    evidence: str
+    seen: str
+    agrees: bool
+    wanted: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is so."""
+        return self.agrees and self.wanted
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the demo itself noted before the rotation, and measured during it."""
+
+    company: Company
+    before: Contents
+    gap: float | None
+
+
+def contents_of(company: Company) -> Contents:
+    """Return what the registry holds, read with the password of now."""
+    with Images(company.world.registry.url, company.name, company.current()) as images:
+        return images.contents()
+
+
+def check(evidence: Mapping[str, Any], files: Mapping[str, bytes], outside: Outside) -> list[Check]:
+    """Return every claim. `files` are those that were written for people: no secret may be in one."""
+    company = outside.company
+    return [
+        _old_password(evidence, company),
+        _new_password(evidence, company),
+        _contents(evidence, outside),
+        *(_consumer(evidence, place, company) for place in places(company)),
+        _every_consumer(evidence, company),
+        _other_registry(company),
+        _resets(evidence, company),
+        _gap(evidence, outside),
+        _secrets(files, company),
+    ]
+
+
+def login(company: Company, password: str) -> str:
+    """Return what the registry says of a password."""
+    answer = httpx.get(f"{company.world.registry.url}/v2/", auth=(company.name, password))
+    return {200: "accepted", 401: "refused"}.get(answer.status_code, f"answered {answer.status_code}")
+
+
+def _old_password(evidence: Mapping[str, Any], company: Company) -> Check:
+    says, seen = str(evidence["old_password"]["verdict"]), login(company, company.first_password)
+    return Check("old password", says, seen, says == seen, wanted=seen == "refused")
+
+
+def _new_password(evidence: Mapping[str, Any], company: Company) -> Check:
+    """Try what the store has, and compare it with what the control plane made."""
+    stored, made = company.current(), [reset.password for reset in company.world.cloudraya.resets(company.name)]
+    says, seen = str(evidence["new_password"]["verdict"]), login(company, stored)
+    wanted = seen == "accepted" and made[-1:] == [stored]
+    return Check("new password", says, seen if wanted else f"{seen}, not the one made", says == seen, wanted)
+
+
+def _contents(evidence: Mapping[str, Any], outside: Outside) -> Check:
+    after, says = contents_of(outside.company), evidence["contents"]
+    unchanged = after == outside.before
+    digests = {digest for tags in after.values() for digest in tags.values()}
+    counts = (len(after), sum(len(tags) for tags in after.values()), len(digests))
+    agrees = says["unchanged"] is unchanged and (says["repositories"], says["tags"], says["digests"]) == counts
+    word = {True: "unchanged", False: "changed", None: "not compared"}[says["unchanged"]]
+    numbers = f"{says['repositories']} repositories, {says['tags']} tags, {says['digests']} digests"
+    seen = "every digest as before" if unchanged else "not as before"
+    return Check("contents", f"{word}: {numbers}", seen, agrees, wanted=unchanged)
+
+
+def _consumer(evidence: Mapping[str, Any], place: Place, company: Company) -> Check:
+    found = next((row for row in evidence["consumers"] if row["name"] == place.name), None)
+    has_it = place.password() == company.current() != company.first_password
+    seen = f"{place.seen_as} {'has the new one' if has_it else 'does not have it'}"
+    if found is None:
+        return Check(place.name, "not named", seen, agrees=False, wanted=has_it)
+    done = ConsumerOutcome(found["outcome"]).done
+    says = f"{found['outcome']}, {found['verdict']}" if done else str(found["outcome"])
+    return Check(place.name, says, seen, agrees=done is has_it, wanted=has_it)
+
+
+def _every_consumer(evidence: Mapping[str, Any], company: Company) -> Check:
+    counts, expected = evidence["counts"], places(company)
+    have_it = sum(place.password() == company.current() != company.first_password for place in expected)
+    names = {row["name"] for row in evidence["consumers"]} == {place.name for place in expected}
+    agrees = names and (counts["done"], counts["consumers"]) == (have_it, len(expected))
+    says = f"{counts['done']} of {counts['consumers']} done"
+    return Check(
+        "all consumers", says, f"{have_it} of {len(expected)} have it", agrees, wanted=have_it == len(expected)
+    )
+
+
+def _other_registry(company: Company) -> Check:
+    untouched = company.others_untouched()
+    seen = "as it was in every pull secret" if untouched else "changed"
+    return Check("another registry's password", "", seen, agrees=True, wanted=untouched)
+
+
+def _resets(evidence: Mapping[str, Any], company: Company) -> Check:
+    says, seen = int(evidence["resets"]), company.resets
+    return Check("resets", str(says), str(seen), says == seen, wanted=seen == 1)
+
+
+def _gap(evidence: Mapping[str, Any], outside: Outside) -> Check:
+    """Compare with the stopwatch at the services: the evidence may say more than they saw, never less."""
+    says, measured = evidence["credential_gap_s"], outside.gap
+    closed = all(place.password() == outside.company.current() for place in places(outside.company))
+    if says is None:
+        seen = "no reset" if not outside.company.resets else "a reset"
+        return Check("credential gap", "none", seen, not outside.company.resets, wanted=False)
+    if not isinstance(says, int | float):
+        return Check("credential gap", str(says), "closed" if closed else "still open", not closed, wanted=False)
+    seen = "nothing measured" if measured is None else f"{measured:.2f} s between the services"
+    agrees = closed and measured is not None and says >= measured - _CLOCKS_MAY_DIFFER
+    return Check("credential gap", f"{says:.2f} s", seen if closed else "still open", agrees, wanted=closed)
+
+
+def _secrets(files: Mapping[str, bytes], company: Company) -> Check:
+    known = [
+        company.first_password,
+        company.current(),
+        company.other_password,
+        company.admin_password,
+        company.github_token,
+        company.cluster_token,
+        company.world.webhook_key,
+    ]
+    # As it is, and as JSON and HTML would write it: the generated password has quotes and backslashes in it.
+    forms = {form.encode() for one in known for form in (one, json.dumps(one)[1:-1], html.escape(one))}
+    found = [name for name, content in files.items() if any(form in content for form in forms)]
+    seen = f"in {', '.join(found)}" if found else "none"
+    return Check("secrets in evidence and report", "", seen, agrees=True, wanted=not found)
