@@ -87,8 +87,8 @@ class Registry(ABC):
     def contents(self, password: Password, within: timedelta) -> Contents:
         """Return repositories, tags and digests.
 
-        Raises OutOfTime after `within`, Denied where the password is refused, NotFound for a repository of the plan that
-        is not there, Unfit where the registry lists none or aims the password at another host, Unreachable,
+        Raises OutOfTime after `within`, Denied where the password is refused, NotFound for a repository of the plan
+        that is not there, Unfit where the registry lists none or aims the password at another host, Unreachable,
         Unintelligible.
         """
 
