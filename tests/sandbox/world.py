@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 SHORT: Mapping[str, str] = {
     "ProveWithin": "2",
     "RefusalPause": "0.2",
+    "EscrowWithin": "5",
     "DrainMargin": "1",
     "SnapshotWithin": "10",
     "AgainAfter": "1,1,2",

@@ -31,6 +31,8 @@ class Settings:
     """How long a registry that cannot be asked holds back a password it has confirmed."""
     refusal_pause: timedelta
     """Between the two refusals that count as one."""
+    escrow_within: timedelta
+    """Kept free after the reset call: for the escrow's write with its retries, else the store's."""
     drain_margin: timedelta
     longest_timeout: timedelta
     """The longest function timeout: for so long a function of a dead execution may still run."""
@@ -67,6 +69,7 @@ class Settings:
             webhook_sources=sources,
             prove_within=duration("REKEY_PROVE_WITHIN", "60"),
             refusal_pause=duration("REKEY_REFUSAL_PAUSE", "3"),
+            escrow_within=duration("REKEY_ESCROW_WITHIN", "30"),
             drain_margin=duration("REKEY_DRAIN_MARGIN", "30"),
             longest_timeout=duration("REKEY_LONGEST_TIMEOUT", "300"),
             recover_for=duration("REKEY_RECOVER_FOR", "86400"),

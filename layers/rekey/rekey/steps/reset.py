@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from rekey.records.escrow import Envelope
 
-ESCROW_WRITE = timedelta(seconds=30)
-"""What must be left of the function's time after the call: the escrow write with its retries, else the store."""
 LAST_TRIES = timedelta(seconds=3)
 _SOON = timedelta(seconds=1)
 
@@ -92,7 +90,7 @@ class Reset:
         return Limits(
             wrong_logins=self.plan.registry.max_wrong_logins,
             until=self.call.deadline,
-            call=takes + ESCROW_WRITE,
+            call=takes + settings.escrow_within,
             settle=settle,
             prove_within=settings.prove_within,
             refusal_pause=settings.refusal_pause,
