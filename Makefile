@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint validate build servers lock clean
+.PHONY: help demo test faults lint validate build servers lock clean
 
 # The Python that .venv is made of; 3.11 or newer.
 PYTHON ?= python3
@@ -19,6 +19,9 @@ demo: .venv/made ## Rotate a real registry's password in a sandbox on this machi
 
 test: .venv/made ## Run the tests (ARGS=tests/unit for some)
 	@$(RUN)/pytest -q $(ARGS)
+
+faults: .venv/made ## Let something go wrong at every I/O call of a rotation (N=100 for random pairs of faults, SEED=…)
+	@$(RUN)/python -m tests.faults.campaign $(if $(N),--pairs $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: .venv/made ## Check style and types
 	$(RUN)/ruff check

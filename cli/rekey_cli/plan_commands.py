@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from rekey.errors import Denied, NotFound, PlanProblem
-from rekey.model.plan import to_stored
-from rekey.records.plans import plan_key
+from rekey.records.plans import plan_key, to_stored
 from rekey_cli import console
 from rekey_cli.console import ExitCode
 from rekey_cli.help_text import Command, Group

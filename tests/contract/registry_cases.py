@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING
 from rekey.model import plan
 from rekey.model.password import Password
 from rekey.registries.cloudraya import CloudRayaRegistry
+from rekey.registries.harbor import HarborRegistry
 from rekey.registries.http import HttpRegistry
 from rekey.registries.manual import ManualRegistry
 from rekey.secrets import Secrets
 from tests.sandbox.cloudraya import CloudRaya
+from tests.sandbox.harbor import Harbor
+from tests.sandbox.harbor_robots import problem
 from tests.unit.registry_api import SmallApi, credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import ExitStack
 
-    from rekey.contracts import GeneratesPassword, Manual, Registry
+    from rekey.contracts import GeneratesPassword, Manual, Registry, TakesPassword
     from tests.sandbox.aws import AwsSandbox
     from tests.sandbox.http_server import HttpServer
     from tests.sandbox.registry import Registry as RealRegistry
+    from tests.sandbox.wire import Response
 
 NAME = "prod-images"
 
@@ -31,10 +35,11 @@ class RegistryCase(ABC):
     """One adapter for a user of its own in a real registry."""
 
     adapter: Registry
+    prefix = "user-"
 
     def __init__(self, real: RealRegistry) -> None:
         self.real = real
-        self.user = f"user-{secrets.token_hex(4)}"
+        self.user = f"{self.prefix}{secrets.token_hex(4)}"
         self.password = Password(secrets.token_urlsafe(16))
         real.add_user(self.user, self.password.reveal())
 
@@ -141,9 +146,63 @@ class CloudRayaCase(GeneratingCase):
         return [reset.password for reset in self.api.resets("781")]
 
 
+class TakingCase(RegistryCase):
+    """A control plane takes a password of ours."""
+
+    adapter: TakesPassword
+    api: HttpServer
+
+    @abstractmethod
+    def calls(self) -> int:
+        """Return how many calls that set a password arrived, whatever became of them."""
+
+    @abstractmethod
+    def sets(self) -> list[str]:
+        """Return the passwords that were put in force, in order."""
+
+    @abstractmethod
+    def no(self, status: int) -> Response:
+        """Return an answer with which this API says that nothing was set."""
+
+    def take_away(self) -> None:
+        self.api.stop()
+
+
+class HarborCase(TakingCase):
+    """A robot account of a project."""
+
+    api: Harbor
+    prefix = "robot$shop+"
+
+    def __init__(self, real: RealRegistry, aws: AwsSandbox, leave: ExitStack) -> None:
+        super().__init__(real)
+        self.api = leave.enter_context(Harbor())
+        name = self.user.removeprefix(self.prefix)
+        self.robot = self.api.add_robot(name, self.password.reveal(), project="shop", accounts=real)
+        resolver, secret = credentials(aws, NAME, self.api.host, username="admin", password=self.api.admin)
+        part = plan.HarborRegistry.model_validate(
+            {
+                **self.common,
+                "type": "harbor",
+                "api": {"url": self.api.url, "login": {"secret": secret}, "robot_id": self.robot.id, "timeout": "5s"},
+            }
+        )
+        self.adapter = HarborRegistry(part, resolver)
+
+    def calls(self) -> int:
+        return len(self.api.requests("PATCH"))
+
+    def sets(self) -> list[str]:
+        return self.api.sets(self.robot.id)
+
+    def no(self, status: int) -> Response:
+        return problem(status, "SOME_CODE", "no, and here is a s3cret")
+
+
 CASES: Mapping[str, Callable[[RealRegistry, AwsSandbox, ExitStack], RegistryCase]] = {
     "http": HttpCase,
     "cloudraya": CloudRayaCase,
+    "harbor": HarborCase,
     "manual": ManualCase,
 }
 """The type of the plan → how its case is made."""

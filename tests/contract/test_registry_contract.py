@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rekey.adapters import ADAPTERS, load
-from rekey.contracts import Answer, GeneratesPassword, Manual
+from rekey.contracts import Answer, GeneratesPassword, Manual, TakesPassword
 from rekey.errors import Denied, NotSent, OutOfTime, Unintelligible, Unreachable
 from rekey.model.password import Password
 from rekey.model.verdict import LoginVerdict
-from tests.contract.registry_cases import CASES, GeneratingCase, ManualCase, RegistryCase
+from tests.contract.registry_cases import CASES, GeneratingCase, ManualCase, RegistryCase, TakingCase
 from tests.sandbox import faults
 from tests.sandbox.aws import AwsSandbox
 from tests.sandbox.images import push_samples
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 TYPES = sorted(name for kind, name in ADAPTERS if kind == "registry")
 GENERATING = [name for name in TYPES if issubclass(load("registry", name), GeneratesPassword)]
+TAKING = [name for name in TYPES if issubclass(load("registry", name), TakesPassword)]
 MANUAL = [name for name in TYPES if issubclass(load("registry", name), Manual)]
 WITHIN = timedelta(seconds=10)
 
@@ -66,6 +67,14 @@ def generating(request: pytest.FixtureRequest, shared: RealRegistry, aws: AwsSan
         yield case
 
 
+@pytest.fixture(params=TAKING)
+def taking(request: pytest.FixtureRequest, shared: RealRegistry, aws: AwsSandbox) -> Iterator[TakingCase]:
+    with ExitStack() as leave:
+        case = make(request.param, shared, aws, leave)
+        assert isinstance(case, TakingCase)
+        yield case
+
+
 @pytest.fixture(params=TYPES)
 def of_its_own(request: pytest.FixtureRequest, aws: AwsSandbox) -> Iterator[RegistryCase]:
     """Make a case whose real registry may be stopped."""
@@ -79,7 +88,7 @@ def still_in_force(case: RegistryCase) -> bool:
 
 
 def test_every_registry_is_of_a_kind() -> None:
-    assert sorted([*GENERATING, *MANUAL]) == TYPES == sorted(CASES)
+    assert sorted([*GENERATING, *TAKING, *MANUAL]) == TYPES == sorted(CASES)
 
 
 def test_its_check_passes_and_changes_nothing(case: RegistryCase) -> None:
@@ -219,3 +228,93 @@ class TestGenerating:
         assert "s3cret" not in str(caught.value)
         assert "s3cret" not in repr(answer)
         assert generating.resets() == 1
+
+
+class TestTaking:
+    """Takes a password of our choice; the old one is dead at that instant."""
+
+    def test_a_set(self, taking: TakingCase) -> None:
+        """One call; the registry then takes our password and no other."""
+        adapter, ours = taking.adapter, taking.adapter.candidate()
+        adapter.prepare_reset()
+        answer = adapter.set(ours)
+        assert adapter.took(answer)
+        assert adapter.refusal(answer) is None
+        assert (taking.calls(), taking.sets()) == (1, [ours.reveal()])
+        assert adapter.login(ours).verdict is LoginVerdict.ACCEPTED
+        assert adapter.login(taking.password).verdict is LoginVerdict.REFUSED
+
+    def test_candidates_are_new_and_of_its_alphabet(self, taking: TakingCase) -> None:
+        alphabet = taking.adapter.alphabet
+        made = [taking.adapter.candidate() for _ in range(50)]
+        assert len(set(made)) == 50
+        for candidate in made:
+            assert alphabet.min_length <= len(candidate.reveal()) <= alphabet.max_length
+            assert alphabet.characters is None or set(candidate.reveal()) <= set(alphabet.characters)
+
+    def test_its_times_are_the_plans(self, taking: TakingCase) -> None:
+        assert timedelta(0) < taking.adapter.reset_timeout <= timedelta(minutes=1)
+        assert taking.adapter.settle >= timedelta(0)
+
+    def test_preparing_changes_nothing(self, taking: TakingCase) -> None:
+        taking.adapter.prepare_reset()
+        taking.adapter.change_mark()
+        assert (taking.calls(), taking.sets()) == (0, [])
+        assert still_in_force(taking)
+
+    def test_what_was_not_prepared_is_not_sent(self, taking: TakingCase) -> None:
+        with pytest.raises(NotSent):
+            taking.adapter.set(taking.adapter.candidate())
+        assert taking.calls() == 0
+
+    def test_nothing_is_never_set(self, taking: TakingCase) -> None:
+        taking.adapter.prepare_reset()
+        with pytest.raises(NotSent):
+            taking.adapter.set(Password(""))
+        assert taking.calls() == 0
+        assert still_in_force(taking)
+
+    def test_what_cannot_be_sent_was_not_sent(self, taking: TakingCase) -> None:
+        taking.adapter.prepare_reset()
+        taking.api.stop()
+        with pytest.raises(NotSent):
+            taking.adapter.set(taking.adapter.candidate())
+        assert still_in_force(taking)
+
+    @pytest.mark.parametrize("acted", [True, False])
+    def test_a_lost_answer_is_settled_by_its_mark_and_a_login(self, taking: TakingCase, *, acted: bool) -> None:
+        """No call is made twice; the mark, where there is one, moves exactly where the password did."""
+        adapter, ours = taking.adapter, taking.adapter.candidate()
+        adapter.prepare_reset()
+        before = adapter.change_mark()
+        taking.api.inject(faults.drop(acted=acted))
+        with pytest.raises(Unreachable) as caught:
+            adapter.set(ours)
+        assert not isinstance(caught.value, NotSent)
+        assert ours.reveal() not in str(caught.value)
+        assert taking.calls() == 1
+        assert before is None or (adapter.change_mark() != before) is acted
+        assert (adapter.login(ours).verdict is LoginVerdict.ACCEPTED) is acted
+        assert still_in_force(taking) is not acted
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
+    def test_a_definite_refusal(self, taking: TakingCase, status: int) -> None:
+        taking.adapter.prepare_reset()
+        taking.api.inject(faults.answer(taking.no(status)))
+        answer = taking.adapter.set(taking.adapter.candidate())
+        refusal = taking.adapter.refusal(answer)
+        assert refusal is not None
+        assert str(status) in refusal
+        assert "s3cret" not in refusal
+        assert not taking.adapter.took(answer)
+        assert (taking.calls(), taking.sets()) == (1, [])
+
+    @pytest.mark.parametrize("status", [202, 302, 403, 408, 429, 500, 502, 503, 504])
+    def test_anything_else_says_nothing(self, taking: TakingCase, status: int) -> None:
+        """A gateway's page is no word of the registry's: it may have come after the call had its effect."""
+        taking.adapter.prepare_reset()
+        taking.api.inject(faults.gateway_page(status, acted=True))
+        answer = taking.adapter.set(taking.adapter.candidate())
+        assert not taking.adapter.took(answer)
+        assert taking.adapter.refusal(answer) is None
+        assert taking.calls() == 1

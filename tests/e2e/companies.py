@@ -22,7 +22,7 @@ def new(world: World, front: Front, kind: Kind = "cloudraya", *, adopted: bool =
     company.document["registry"]["endpoint"] = front.url
     for namespace, name in company.pull_secrets:
         entries = {
-            front.host: {"username": company.name, "password": company.first_password},
+            front.host: {"username": company.username, "password": company.first_password},
             OTHER_REGISTRY: {"username": "robot", "password": company.other_password},
         }
         world.kubernetes.add_pull_secret(namespace, name, {**entries})

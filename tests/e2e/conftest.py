@@ -70,7 +70,7 @@ def new_company(world: World, front: Front) -> Iterator[NewCompany]:
 
     yield make
     world.cloud.faults.clear()
-    for server in (front, world.cloudraya, world.github, world.kubernetes, world.receiver):
+    for server in (front, world.cloudraya, world.harbor, world.github, world.kubernetes, world.receiver):
         server.clear_faults()
     world.cloudraya.reset_answer = documented_answer
     for company in made:

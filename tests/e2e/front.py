@@ -1,54 +1,17 @@
-"""A door before the sandbox's registry: requests to it are numbered with all others, and faults strike here."""
+"""Which requests at the door before the registry a test means."""
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING
 
-import httpx
-
-from tests.sandbox.http_server import HttpServer
-from tests.sandbox.wire import Request, Response
+from tests.sandbox.registry_proxy import RegistryProxy, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.sandbox.registry import Registry
-    from tests.sandbox.wire import Predicate
+    from tests.sandbox.wire import Predicate, Request
 
-_TIMEOUT = 10.0  # seconds
-_OF_ONE_CONNECTION = frozenset({"connection", "content-length", "transfer-encoding"})
-
-
-class Front(HttpServer):
-    """Passes everything on to a registry, which sees the name of this door in `Host`."""
-
-    def __init__(self, registry: Registry) -> None:
-        super().__init__()
-        self._client = httpx.Client(base_url=registry.url, timeout=_TIMEOUT)
-
-    def stop(self) -> None:
-        """Close the door."""
-        super().stop()
-        self._client.close()
-
-    def act(self, request: Request) -> Response:
-        """Pass one request on."""
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _OF_ONE_CONNECTION}
-        answer = self._client.request(
-            request.method, request.path, params=dict(request.query), headers=headers, content=request.body
-        )
-        kept = {name: value for name, value in answer.headers.items() if name.lower() not in _OF_ONE_CONNECTION}
-        return Response(answer.status_code, answer.content, kept)
-
-
-def shown(request: Request) -> tuple[str, str]:
-    """Return the user and the password that a request shows; empty texts where it shows none."""
-    scheme, _, pair = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return "", ""
-    user, _, password = base64.b64decode(pair).decode().partition(":")
-    return user, password
+Front = RegistryProxy
 
 
 def by(user: str, password: Callable[[str], bool] = bool) -> Predicate:

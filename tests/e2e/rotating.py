@@ -179,7 +179,7 @@ def outcomes(company: Company, generation: int = 1) -> dict[str, str]:
 def logs_in(company: Company, password: str) -> bool:
     """Whether the registry takes this password, asked past the door."""
     url = f"{company.world.registry.url}/v2/"
-    return httpx.get(url, auth=(company.name, password), timeout=_LOGIN_TIMEOUT).status_code == httpx.codes.OK
+    return httpx.get(url, auth=(company.username, password), timeout=_LOGIN_TIMEOUT).status_code == httpx.codes.OK
 
 
 def held_by_consumers(company: Company) -> dict[str, str]:
@@ -187,7 +187,7 @@ def held_by_consumers(company: Company) -> dict[str, str]:
     held = company.github_secrets()
     for namespace, name in company.pull_secrets:
         entries: dict[str, Any] = company.world.kubernetes.auths(namespace, name)
-        (mine,) = [entry for entry in entries.values() if entry["username"] == company.name]
+        (mine,) = [entry for entry in entries.values() if entry["username"] == company.username]
         held[f"{namespace}/{name}"] = str(mine["password"])
     return held
 

@@ -10,18 +10,52 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from moto.core.exceptions import AWSError
 from moto.stepfunctions.parser.api import ExecutionStatus
 from moto.stepfunctions.parser.asl.eval.evaluation_details import EvaluationDetails, ExecutionDetails
+from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from moto.stepfunctions.parser.api import HistoryEventType
     from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
     from moto.stepfunctions.parser.asl.eval.environment import Environment
+    from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+    from moto.stepfunctions.parser.asl.eval.event.event_manager import EventHistoryContext
 
 HistoryEvents: TypeAlias = "list[dict[str, Any]]"
+Entry: TypeAlias = "Callable[[str, str], None]"
 
 _STARTS_WITHIN = 10.0  # seconds; parsing a definition takes some tens of milliseconds
 _REDRIVABLE = {ExecutionStatus.ABORTED, ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT}
+
+
+on_entry: list[Entry] = []
+"""Called with an execution's ARN and a state's name when it is entered, before anything of the state is done."""
+
+
+class _Events(EventManager):
+    """The history of a run, which tells who wants to know when a state is entered."""
+
+    def __init__(self, execution_arn: str) -> None:
+        super().__init__()
+        self._execution_arn = execution_arn
+
+    def add_event(
+        self,
+        context: EventHistoryContext,
+        event_type: HistoryEventType,
+        event_details: EventDetails | None = None,
+        timestamp: Any = None,  # noqa: ANN401 moto declares a text and gives a datetime
+        update_source_event_id: bool = True,  # noqa: FBT001, FBT002 as moto has it
+    ) -> int:
+        number: int = super().add_event(context, event_type, event_details, timestamp, update_source_event_id)
+        details: Mapping[str, Any] = event_details or {}
+        if entered := details.get("stateEnteredEventDetails"):
+            for tell in on_entry:
+                tell(self._execution_arn, entered["name"])
+        return number
 
 
 class ExecutionNotRedrivable(AWSError):
@@ -48,6 +82,7 @@ class _Worker(ExecutionWorker):
         super().__init__(details, run, cloud_watch_logging_session=None, activity_store={})
         self.ready = threading.Event()
         self._redrive_count = run.execution.redrive_count
+        self._execution_arn = run.execution.exec_arn
         self._entry = entry
 
     def _get_evaluation_entrypoint(self) -> EvalComponent:
@@ -62,6 +97,7 @@ class _Worker(ExecutionWorker):
         environment = super()._get_evaluation_environment()
         context = cast("dict[str, Any]", environment.states.context_object.context_object_data["Execution"])
         context["RedriveCount"] = self._redrive_count
+        environment.event_manager = _Events(self._execution_arn)
         if self._entry is not None:
             environment.states.reset(input_value=self._entry[1])
         self.env = environment

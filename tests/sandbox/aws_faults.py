@@ -123,7 +123,7 @@ def call_after(callback: Callable[[AwsRequest], None]) -> Effect:
 class Fault:
     """One thing that is to go wrong. `seen` counts the requests that matched, `struck` those it struck."""
 
-    operation: str
+    operation: str | None
     nth: int
     times: int | None
     effect: Effect
@@ -133,7 +133,7 @@ class Fault:
 
     def strikes(self, request: AwsRequest) -> bool:
         """Count a request, and return whether this fault strikes it."""
-        if request.operation != self.operation or not self.where(request):
+        if self.operation not in (None, request.operation) or not self.where(request):
             return False
         self.seen += 1
         if self.seen < self.nth or (self.times is not None and self.struck >= self.times):
@@ -151,14 +151,14 @@ class Faults:
 
     def add(
         self,
-        operation: str,
+        operation: str | None,
         effect: Effect,
         *,
         nth: int = 1,
         times: int | None = 1,
         where: Callable[[AwsRequest], bool] = lambda _request: True,
     ) -> Fault:
-        """Let `effect` happen at the nth request of this operation from now (of those for which `where` holds).
+        """Let `effect` happen at the nth request of this operation (None: of any) from now, of those `where` holds for.
 
         It happens `times` times in a row; None: at all that follow.
         """

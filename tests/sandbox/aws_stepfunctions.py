@@ -50,23 +50,37 @@ def running_step_functions(lambda_client: BaseClient) -> Iterator[None]:
 
 def stop_executions() -> None:
     """Stop whatever runs, so that no thread of it outlives the sandbox."""
-    for execution in _executions():
+    for execution in all_executions():
         if execution.status == ExecutionStatus.RUNNING.value:
             execution.stop(datetime.now(UTC), "SandboxClosed", None)
 
 
 def status_of(execution_arn: str) -> str:
     """Return the status of an execution without a request over the wire. Raises KeyError for one that is not there."""
-    for execution in _executions():
+    for execution in all_executions():
         if execution.execution_arn == execution_arn:
-            return str(execution.status)
+            status: ExecutionStatus | None = execution.exec_status
+            return (status or ExecutionStatus.RUNNING).value  # none yet: its start is under way
     raise KeyError(execution_arn)
 
 
-def _executions() -> Iterator[Execution]:
+def forget(execution_arn: str) -> None:
+    """Let an execution not exist any more, as when its state machine was deleted and made again."""
+    for backend in _backends():
+        for machine in backend.state_machines:
+            machine.executions[:] = [one for one in machine.executions if one.execution_arn != execution_arn]
+
+
+def all_executions() -> Iterator[Execution]:
+    """Return every execution there is."""
+    for backend in _backends():
+        yield from backend._get_executions()  # noqa: SLF001
+
+
+def _backends() -> Iterator[models.StepFunctionsParserBackend]:
     for _, _, backend in models.stepfunctions_parser_backends.iter_backends():
         if isinstance(backend, models.StepFunctionsParserBackend):
-            yield from backend._get_executions()  # noqa: SLF001
+            yield backend
 
 
 @contextmanager

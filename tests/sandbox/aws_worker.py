@@ -123,6 +123,12 @@ class Worker:
         self._current = None
         return True
 
+    @property
+    def event(self) -> bytes | None:
+        """The event it is at work on."""
+        invocation = self._current
+        return None if invocation is None else invocation.payload
+
     def kill(self) -> None:
         """End the process and everything it started with SIGKILL, and wait for its end."""
         self._signal(signal.SIGKILL)

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import secrets
 import tarfile
 from dataclasses import dataclass
@@ -83,11 +84,12 @@ class Images:
         ).raise_for_status()
         return answer.headers["docker-content-digest"]
 
-    def contents(self) -> Contents:
-        """Return everything: what must be the same before and after a reset."""
+    def contents(self, namespace: str = "") -> Contents:
+        """Return everything whose name begins so: what must be the same before and after a reset."""
         return {
             repository: {tag: self.digest(repository, tag) for tag in sorted(self.tags(repository))}
             for repository in sorted(self.repositories())
+            if repository.startswith(namespace)
         }
 
     def _image(self, repository: str, architecture: str) -> JsonObject:
@@ -134,15 +136,20 @@ class Images:
             url = answer.links.get("next", {}).get("url")
 
 
+def namespace_of(username: str, number: int = 4711) -> str:
+    """Return the namespace of a user's samples: what no repository's name can have in it becomes a hyphen."""
+    return f"ir-cr-{re.sub('[^a-z0-9._-]', '-', username)}-{number}"
+
+
 def push_samples(url: str, username: str, password: str, number: int = 4711) -> Contents:
     """Push what a small company may have, under the vendor's namespace `ir-cr-NAME-NUMBER/`; returns the contents."""
-    namespace = f"ir-cr-{username}-{number}"
+    namespace = namespace_of(username, number)
     with Images(url, username, password) as images:
         images.push(f"{namespace}/web", ["1.0"])
         images.push(f"{namespace}/web", ["1.1", "latest"])
         images.push(f"{namespace}/worker", ["2024.11"])
         images.push_index(f"{namespace}/api", ["3.2", "latest"])
-        return images.contents()
+        return images.contents(f"{namespace}/")
 
 
 def _tar(name: str, content: bytes) -> bytes:

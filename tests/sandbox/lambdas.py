@@ -9,7 +9,7 @@ import sys
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -60,6 +60,15 @@ class ProcessRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AtWork:
+    """A process in the middle of an invocation; `kill` ends it with SIGKILL."""
+
+    function: str
+    event: bytes
+    kill: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
 class HostSettings:
     """How functions are run.
 
@@ -102,6 +111,7 @@ class LambdaHost:
         self._idle: dict[str, list[Worker]] = defaultdict(list)
         self._busy: dict[str, list[Worker]] = defaultdict(list)
         self._callers: dict[str, Worker] = {}
+        self._function_of: dict[str, str] = {}
         self._closed = False
         self.asynchronous = AsyncInvocations(self.invoke, send, settings.retries)
 
@@ -146,6 +156,13 @@ class LambdaHost:
         with self._lock:
             worker = self._callers[request.caller]
         worker.kill()
+
+    def at_work(self, caller: str | None = None) -> list[AtWork]:
+        """Return what is being worked on at this moment: by every process, or by the one that signs as `caller`."""
+        with self._lock:
+            callers = list(self._callers) if caller is None else [one for one in [caller] if one in self._callers]
+            workers = [(self._function_of[one], self._callers[one]) for one in callers]
+        return [AtWork(name, event, worker.kill) for name, worker in workers if (event := worker.event) is not None]
 
     def function(self, name: str) -> Function:
         """Return the function with this name, ARN or short name. Raises KeyError."""
@@ -219,6 +236,7 @@ class LambdaHost:
         with self._lock:
             self._busy[function.name].append(worker)
             self._callers[caller] = worker
+            self._function_of[caller] = function.name
             self.processes.append(
                 ProcessRecord(function.name, worker.pid, tuple(command), dict(worker.environment), caller)
             )

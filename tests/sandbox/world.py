@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from rekey.model import plan as plans
-from rekey.records.plans import plan_key
+from rekey.records.plans import plan_key, to_stored
 from tests.sandbox.aws import Cloud, Execution
 from tests.sandbox.cloudraya import CloudRaya
 from tests.sandbox.github import GitHub
-from tests.sandbox.images import push_samples
+from tests.sandbox.harbor import Harbor
+from tests.sandbox.harbor_robots import PREFIX
+from tests.sandbox.images import namespace_of, push_samples
 from tests.sandbox.kubernetes import Kubernetes
 from tests.sandbox.kubernetes_access import Rule
 from tests.sandbox.registry import Registry
@@ -47,7 +48,7 @@ SHORT: Mapping[str, str] = {
 OTHER_REGISTRY = "ghcr.example"
 """Another registry in the same pull secrets: its password is none of Rekey's business."""
 
-Kind = Literal["cloudraya", "manual"]
+Kind = Literal["cloudraya", "harbor", "manual"]
 
 
 @dataclass
@@ -56,6 +57,8 @@ class Company:
 
     world: World
     name: str
+    username: str
+    """The registry's name, or that of a robot account of Harbor."""
     document: dict[str, Any]
     first_password: str
     other_password: str
@@ -65,6 +68,8 @@ class Company:
     repositories: list[str]
     pull_secrets: list[tuple[str, str]]
     topic: str = ""
+    robot_id: int = 0
+    """The robot account's number at Harbor."""
     extra: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -75,7 +80,7 @@ class Company:
     def push_plan(self) -> str:
         """Push the document as it is now; returns the version id."""
         answer = self.world.cloud.client("s3").put_object(
-            Bucket=self.world.bucket, Key=plan_key(self.name), Body=plans.to_stored(self.document)
+            Bucket=self.world.bucket, Key=plan_key(self.name), Body=to_stored(self.document)
         )
         return str(answer["VersionId"])
 
@@ -146,6 +151,8 @@ class Company:
     @property
     def resets(self) -> int:
         """How many resets happened at the control plane."""
+        if self.robot_id:
+            return len(self.world.harbor.sets(self.robot_id))
         return len(self.world.cloudraya.resets(self.name))
 
 
@@ -161,6 +168,7 @@ class World:
         with ExitStack() as starting:
             self.registry = starting.enter_context(Registry(table.fetch("registry", lambda _: None)))
             self.cloudraya = starting.enter_context(CloudRaya())
+            self.harbor = starting.enter_context(Harbor())
             self.github = starting.enter_context(GitHub())
             self.kubernetes = starting.enter_context(Kubernetes())
             self.webhook_key = new_secret()
@@ -188,10 +196,10 @@ class World:
         """
         org = org or f"org-{name}"
         first, other, admin = (secrets.token_urlsafe(18) for _ in range(3))
-        self.registry.add_user(name, first)
-        push_samples(self.registry.url, name, first)
-        self.cloudraya.add_login(f"rekey@{name}.example", admin)
-        self.cloudraya.add_registry(name, name, self.registry)
+        username = f"{PREFIX}shop+{name}" if kind == "harbor" else name
+        self.registry.add_user(username, first)
+        push_samples(self.registry.url, username, first)
+        robot_id = self._manage(kind, name, first, admin)
         repositories = [f"{org}/web", f"{org}/svc-billing", f"{org}/svc-search"]
         for repository in repositories:
             self.github.add_repository(repository)
@@ -201,7 +209,7 @@ class World:
         for namespace, secret in pull_secrets:
             self.kubernetes.add_namespace(namespace)
             auths: JsonObject = {
-                self.registry.host: {"username": name, "password": first},
+                self.registry.host: {"username": username, "password": first},
                 OTHER_REGISTRY: {"username": "robot", "password": other},
             }
             self.kubernetes.add_pull_secret(namespace, secret, auths)
@@ -209,6 +217,7 @@ class World:
         company = Company(
             world=self,
             name=name,
+            username=username,
             document={},
             first_password=first,
             other_password=other,
@@ -217,6 +226,7 @@ class World:
             cluster_token=self.kubernetes.access.create_token(f"rekey-{name}", *rules),
             repositories=repositories,
             pull_secrets=pull_secrets,
+            robot_id=robot_id,
         )
         self._credentials(company)
         company.topic = self.cloud.client("sns").create_topic(Name=f"rekey-{name}")["TopicArn"]
@@ -225,10 +235,19 @@ class World:
         store.create_secret(Name=company.secret_name)
         if adopted:
             store.put_secret_value(
-                SecretId=company.secret_name, SecretString=json.dumps({"username": name, "password": first})
+                SecretId=company.secret_name, SecretString=json.dumps({"username": username, "password": first})
             )
         company.push_plan()
         return company
+
+    def _manage(self, kind: Kind, name: str, password: str, admin: str) -> int:
+        """Put a registry's user under its control plane; returns its number at Harbor."""
+        if kind == "harbor":
+            self.harbor.add_user(f"rekey-{name}", admin, {"read", "update"})
+            return self.harbor.add_robot(name, password, project="shop", accounts=self.registry).id
+        self.cloudraya.add_login(f"rekey@{name}.example", admin)
+        self.cloudraya.add_registry(name, name, self.registry)
+        return 0
 
     def put_credential(self, name: str, registry: str, host: str, **fields: str) -> None:
         """Store one of Rekey's own credentials, bound to a registry and a host."""
@@ -236,11 +255,13 @@ class World:
         self.cloud.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(document))
 
     def _credentials(self, company: Company) -> None:
-        name = company.name
-        email = f"rekey@{name}.example"
-        self.put_credential(
-            f"rekey/{name}-api", name, self.cloudraya.host, email=email, password=company.admin_password
-        )
+        name, password = company.name, company.admin_password
+        if company.robot_id:
+            who = {"username": f"rekey-{name}", "password": password}
+            self.put_credential(f"rekey/{name}-api", name, self.harbor.host, **who)
+        else:
+            who = {"email": f"rekey@{name}.example", "password": password}
+            self.put_credential(f"rekey/{name}-api", name, self.cloudraya.host, **who)
         self.put_credential(f"rekey/{name}-github", name, self.github.host, token=company.github_token)
         self.put_credential(f"rekey/{name}-cluster", name, self.kubernetes.host, token=company.cluster_token)
         self.put_credential(f"rekey/{name}-webhook", name, self.receiver.host, key=self.webhook_key)
@@ -251,11 +272,19 @@ class World:
             "name": name,
             "type": kind,
             "endpoint": self.registry.url,
-            "username": name,
-            "repositories": [f"ir-cr-{name}-4711/{each}" for each in ("api", "web", "worker")],
+            "username": company.username,
+            "repositories": [f"{namespace_of(company.username)}/{each}" for each in ("api", "web", "worker")],
         }
         if kind == "manual":
             registry["where"] = "open the registry in the console and choose Change Password"
+        elif kind == "harbor":
+            registry["api"] = {
+                "login": {"secret": f"rekey/{name}-api"},
+                "robot_id": company.robot_id,
+                "url": self.harbor.url,
+                "timeout": "3s",
+                "settle": "1s",
+            }
         else:
             registry["api"] = {"login": {"secret": f"rekey/{name}-api"}, "registry_id": name, "url": self.cloudraya.url}
         github = {"type": "github-secret", "secret": "REGISTRY_PASSWORD", "api": self.github.url}

@@ -80,6 +80,19 @@ HTTP_REGISTRY: Document = {
         "reset": {"path": "/reset", "password_at": "/data/password", "refused_status": [409], "body": {"a": [1, None]}},
     },
 }
+HARBOR_REGISTRY: Document = {
+    "name": "prod-images",
+    "type": "harbor",
+    "endpoint": "harbor.example.com",
+    "username": "robot$shop+deploy",
+    "api": {
+        "url": "https://harbor.example.com",
+        "login": {"secret": "rekey/harbor"},
+        "robot_id": 7,
+        "timeout": "20s",
+        "settle": "1m",
+    },
+}
 MANUAL_REGISTRY: Document = {
     "name": "by-hand",
     "type": "manual",

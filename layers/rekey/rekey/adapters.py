@@ -8,6 +8,7 @@ Kind = Literal["registry", "store", "consumer", "notifier"]
 _TABLE: tuple[tuple[Kind, str, str], ...] = (
     ("registry", "http", "rekey.registries.http:HttpRegistry"),
     ("registry", "cloudraya", "rekey.registries.cloudraya:CloudRayaRegistry"),
+    ("registry", "harbor", "rekey.registries.harbor:HarborRegistry"),
     ("registry", "manual", "rekey.registries.manual:ManualRegistry"),
     ("store", "secrets-manager", "rekey.stores.secrets_manager:SecretsManagerStore"),
     ("consumer", "github-secret", "rekey.consumers.github_secret:GitHubSecretConsumer"),

@@ -100,6 +100,7 @@ class Seen:
     """This invocation made the claim."""
     ready: bool = False
     old: LoginVerdict | None = None
+    """What the registry said of the old password since the call; what it said before is `Attempt.old_before`."""
     end: CallEnd | None = None
     in_hand: bool = False
     """The answer, or the password read from it, is in this invocation's memory."""
@@ -141,7 +142,7 @@ def next_act(records: Records, seen: Seen, limits: Limits, now: datetime) -> Ste
         return _without_attempt(records, seen, limits, now)
     if attempt.promoted_at is not None:
         return _promoted(records.rotation, attempt, seen)
-    if attempt.kind is AttemptKind.RESET and attempt.called_at is None:
+    if attempt.kind is AttemptKind.RESET and attempt.called_at is None and not seen.in_hand:
         return _before_call(records, attempt, seen, limits, now)
     end = seen.end or attempt.end
     if end is CallEnd.REFUSED:
@@ -183,8 +184,9 @@ def _after(rotation: Rotation, last: Attempt | None, limits: Limits, now: dateti
     if rotation.resets >= limits.max_resets:
         why = f"{rotation.resets} resets, and each answer was lost: reset in the console and `rekey paste` the password"
         return Step(Act.ATTENTION, why=why)
-    if rotation.attempts >= limits.max_attempts:
-        return Step(Act.ATTENTION, why=f"{rotation.attempts} attempts, and none came to a password: see the registry")
+    made = rotation.attempts - rotation.attempts_before
+    if made >= limits.max_attempts:
+        return Step(Act.ATTENTION, why=f"{made} attempts, and none came to a password: see the registry")
     if now + limits.call > limits.until:
         # A claim that could not be used would be given back, and made again: the next invocation has time.
         return Step(Act.WAIT, until=now + timedelta(seconds=1))
@@ -210,12 +212,14 @@ def _before_call(records: Records, attempt: Attempt, seen: Seen, limits: Limits,
     if not seen.mine:
         if now <= attempt.deadline:
             return Step(Act.WAIT, until=attempt.deadline + _TICK)
+        if records.way is Way.GENERATES and not seen.looked:
+            return Step(Act.LOOK)  # a ledger restored from a backup does not know that the call was made
         return Step(Act.CLOSE, outcome=AttemptOutcome.NOT_CALLED)
     if now + limits.call > attempt.deadline:
         return Step(Act.CLOSE, outcome=AttemptOutcome.NOT_CALLED)
     if not seen.ready:
         return Step(Act.GET_READY)
-    allowed = _old_allows(records.rotation, seen.old)
+    allowed = _old_allows(records.rotation, attempt.old_before)
     if allowed.act is Act.CALL and records.way is Way.TAKES and attempt.staged is None:
         return Step(Act.STAGE)  # our own choice is in the store, read back, before the registry hears of it
     return allowed
@@ -281,13 +285,14 @@ WRONG_LOGINS_SPENT = (
 
 def _unreadable(rotation: Rotation, attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
     """Keep an answer that cannot be understood. Only an old password that is still good says that nothing happened."""
-    if attempt.kind is AttemptKind.ADOPTED:
-        return Step(Act.CLOSE, outcome=AttemptOutcome.STALE) if seen.deleted else Step(Act.DELETE)
-    to_ask = attempt.old_version is not None and attempt.old_before is LoginVerdict.ACCEPTED
+    adopted = attempt.kind is AttemptKind.ADOPTED  # nobody knows what was asked before its call: ask the store's now
+    to_ask = attempt.old_version is not None and (adopted or attempt.old_before is LoginVerdict.ACCEPTED)
     if not to_ask or attempt.old_refusals >= REFUSALS_THAT_COUNT:
         return Step(Act.ATTENTION, why=seen.unreadable)
     if now < _settled_at(attempt, limits):
         return Step(Act.WAIT, until=_settled_at(attempt, limits) + _TICK)
+    if seen.old is LoginVerdict.ACCEPTED and adopted:
+        return Step(Act.CLOSE, outcome=AttemptOutcome.STALE) if seen.deleted else Step(Act.DELETE)
     if seen.old is LoginVerdict.ACCEPTED:
         return Step(Act.CLOSE, outcome=AttemptOutcome.NO_EFFECT)
     return _ask_old(rotation, seen, limits, now)

@@ -19,7 +19,8 @@ def at_call(world: World) -> None:
             raise broken(f"a reset is called though an answer{how} with the live password is in the escrow")
     current = world.store.current
     if live == OLD or (current is not None and current.password == live):
-        if current is not None and current.generation and world.consumer.password != live:
+        undelivered = current is not None and current.generation and world.consumer.password != live
+        if undelivered and not world.truth.restored:
             raise broken("a reset is called though the live password is in the store and not delivered")
         return
     if any(version.password == live for version in world.store.versions):
@@ -30,12 +31,14 @@ def at_effect(world: World) -> None:
     """Resets of ours that acted are no more than one a generation, and one for each answer that was lost."""
     truth = world.truth
     generations = len({generation for generation, _ in truth.promoted})
-    if truth.effects > generations + 1 + truth.lost:
+    if truth.effects > truth.restored + generations + 1 + truth.lost:
         raise broken(f"{truth.effects} resets acted, with {truth.lost} answers lost and {generations} promoted")
 
 
 def at_login(world: World) -> None:
     """Wrong logins stay within the budget."""
+    if world.truth.restored:
+        return  # what was counted is forgotten
     if world.truth.wrong > LIMITS.wrong_logins + world.truth.uncounted:
         raise broken(f"{world.truth.wrong} wrong logins")
 

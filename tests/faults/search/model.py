@@ -1,14 +1,14 @@
 """What a configuration of the search is made of, and what all acts need: decisions, writes, ends of a function."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum, auto
 from typing import NamedTuple
 
 from rekey.model.request import Reason
 from rekey.protocol import Limits, Records, Seen, Step, Way, next_act
-from tests.faults.search.records import NONE, NOW, Book
+from tests.faults.search.records import NONE, NOW, Book, moment
 from tests.faults.search.world import Execution, Function, Ledger, Line, World
 
 LIFE = 3
@@ -16,6 +16,7 @@ LIFE = 3
 LONGEST = LIFE + 1
 MARGIN = 1
 LIMITS = Limits(
+    until=NOW,
     call=timedelta(seconds=1),
     settle=timedelta(seconds=2),
     prove_within=timedelta(seconds=2),
@@ -42,6 +43,7 @@ class Fault(StrEnum):
     REFUSAL = auto()
     GARBAGE = auto()
     GARBAGE_WITHOUT_EFFECT = auto()
+    GARBAGE_LATE = auto()
     ESCROW_REFUSES = auto()
     AWAY = auto()
     LIE = auto()
@@ -59,6 +61,14 @@ class Guard(StrEnum):
     SETTLE_WITHOUT_ANSWER = auto()
     SETTLE_UNREADABLE = auto()
     SETTLE_UNCERTAIN_SET = auto()
+    OLD_ASKED_SINCE_CALL = auto()
+    """What was seen of the old password before the call says nothing of the call."""
+    REPLACED_ADOPTED = auto()
+    """An answer that a paste replaced is tried once the paste turns out wrong."""
+    PASTE_COUNTS_ANEW = auto()
+    """A paste comes from a person who has looked: its logins count from nought."""
+    RETRIES_SEEN = auto()
+    """Handing back knows that a task was tried again, and not only that it was caught."""
     SECOND_REFUSAL = auto()
     DRAIN_AT_TAKEOVER = auto()
     DRAIN_AT_HAND_BACK = auto()
@@ -70,6 +80,9 @@ class Guard(StrEnum):
     NONCE = auto()
     LEASE_TAG = auto()
     STORE_ASKED = auto()
+    """Begin asks the store for its generation."""
+    STORE_ASKED_BEFORE_CALL = auto()
+    """So does `reset`, when it gets ready to call."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,8 @@ class FencedOff(Exception):
     """The lease is another's."""
 
 
+STEP, FAULT, HELP, TIME = "step", "fault", "help", "time"
+
 Decide = Callable[[Records, Seen, Limits], Step]
 
 
@@ -122,22 +137,26 @@ class Model:
 
     config: Configuration
     book: Book = field(default_factory=Book)
-    steps: dict[tuple[int, int, int], Step] = field(default_factory=dict)
+    steps: dict[tuple[int, int, int, int], Step] = field(default_factory=dict)
     decide: Decide = field(default=lambda records, seen, limits: next_act(records, seen, limits, NOW))
 
     def __post_init__(self) -> None:
         self.fresh = self.book.saw(Seen())
 
-    def next_act(self, rotation: int, attempt: int, seen: int) -> Step:
-        """Return the next act for what is written down and was seen."""
-        key = (rotation, attempt, seen)
+    def next_act(self, rotation: int, attempt: int, seen: int, left: int) -> Step:
+        """Return the next act for what is written down and was seen, with so many seconds left."""
+        key = (rotation, attempt, seen, left)
         step = self.steps.get(key)
         if step is None:
             book = self.book
             last = None if attempt == NONE else book.attempt(attempt)
             records = Records(book.rotation(rotation), last, self.config.way)
-            step = self.steps[key] = self.decide(records, book.seen(seen), LIMITS)
+            step = self.steps[key] = self.decide(records, book.seen(seen), replace(LIMITS, until=moment(left)))
         return step
+
+    def attempts_of(self, line: Line) -> tuple[int, ...]:
+        """Return a rotation's attempts without those of rotations that stopped under its number."""
+        return line.attempts[self.book.rotation(line.rotation).attempts_before :]
 
     def without(self, guard: Guard) -> bool:
         """Whether a guard is taken out."""
@@ -171,10 +190,10 @@ def listener(world: World, function: Function) -> Execution | None:
 def gone(world: World, number: int) -> World:
     """Return the world without a function; an answer that only it had is lost."""
     function = world.functions[number]
-    holds = function.at in ("sent", "lost") or (function.answer is not None and function.at in ("keep", "stage_instead"))
+    lost = function.at == "sent" or function.unkept
     functions = world.functions[:number] + world.functions[number + 1 :]
     world = world._replace(functions=functions)
-    return losing(world) if holds else world
+    return losing(world) if lost else world
 
 
 def losing(world: World) -> World:

@@ -152,6 +152,8 @@ class Function(NamedTuple):
     seen: int = 0
     answer: Answer | None = None
     password: int = NONE
+    unkept: bool = False
+    """Whether an answer was heard that is nowhere else yet."""
     pending: Pending | None = None
 
 
@@ -180,6 +182,8 @@ class Truth(NamedTuple):
     """Answers that were lost before the escrow had them."""
     foreign: int = 0
     """Resets in the console that nobody waited for."""
+    restored: bool = False
+    """The ledger was restored: what it has forgotten may be reset over, if nothing is lost by it."""
     wrong: int = 0
     """Refused logins of the present rotation."""
     uncounted: int = 0

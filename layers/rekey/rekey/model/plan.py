@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
-from rekey.errors import FormatUnknown, PlanInvalid, PlanProblem
+from rekey.errors import PlanInvalid, PlanProblem
 from rekey.model.names import ConsumerName, RegistryName
 from rekey.model.password import Alphabet, ValueShape
 from rekey.model.problems import problems_of
@@ -105,8 +105,23 @@ class CloudRayaApi(Part):
     ca: Pem | None = None
 
 
+class HarborApi(Part):
+    """Harbor's API, and the robot account whose secret rotates. The robot's name is `registry.username`."""
+
+    url: Url
+    login: CredentialRef
+    """Fields `username` and `password` of somebody who may read and update robot accounts."""
+    robot_id: Annotated[int, Field(ge=1)]
+    """Its number, which Harbor's robot list shows; a robot cannot be changed by its name."""
+    timeout: Duration = timedelta(seconds=30)
+    """How long to wait for the answer."""
+    settle: Duration = timedelta(minutes=2)
+    """How long a call whose answer was lost may still take effect."""
+    ca: Pem | None = None
+
+
 class AlphabetPart(Part):
-    """What the registry's generated passwords look like, where it is known."""
+    """What new passwords look like, where it is known or wanted."""
 
     characters: Text | None = None
     min_length: Annotated[int, Field(ge=1)] = 1
@@ -149,6 +164,15 @@ class CloudRayaRegistry(RegistryPart):
     api: CloudRayaApi
 
 
+class HarborRegistry(RegistryPart):
+    """A robot account of Harbor, of a project or of the system."""
+
+    type: Literal["harbor"]
+    api: HarborApi
+    max_wrong_logins: Annotated[int, Field(ge=1, le=20)] = 12
+    """Wrong logins in one rotation at most. Harbor does not lock robot accounts."""
+
+
 class ManualRegistry(RegistryPart):
     """A person clicks "reset password" when Rekey says so, and pastes the new one once."""
 
@@ -158,7 +182,7 @@ class ManualRegistry(RegistryPart):
     settle: Duration = timedelta(0)
 
 
-Registry = Annotated[HttpRegistry | CloudRayaRegistry | ManualRegistry, Field(discriminator="type")]
+Registry = Annotated[HttpRegistry | CloudRayaRegistry | HarborRegistry | ManualRegistry, Field(discriminator="type")]
 
 
 def _not_our_own(value: str) -> str:
@@ -364,23 +388,3 @@ def _between_keys(document: object) -> Iterator[PlanProblem]:
             for key, message in GitHubSecret.problems(entry):
                 where = ("consumers", number) if key is None else ("consumers", number, key)
                 yield PlanProblem(where, message)
-
-
-_FORMAT = 1
-
-
-def to_stored(document: object) -> bytes:
-    """Return what is pushed for a document that `read` takes: the same document gives the same bytes."""
-    stored = {"format": _FORMAT, "plan": document}
-    return json.dumps(stored, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def from_stored(stored: bytes) -> Plan:
-    """Return the plan of what was pushed. Raises FormatUnknown where it is not ours, PlanInvalid as `read` does."""
-    try:
-        envelope = json.loads(stored)
-    except (ValueError, RecursionError):
-        envelope = None
-    if not isinstance(envelope, dict) or envelope.get("format") != _FORMAT or "plan" not in envelope:
-        raise FormatUnknown(f"what is stored as the plan is not of format {_FORMAT}: push it again")
-    return read(envelope["plan"])

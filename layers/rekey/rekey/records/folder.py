@@ -6,8 +6,9 @@ from typing import Self
 
 from rekey.contracts import Contents, Prepared
 from rekey.errors import FormatUnknown, NotFound
-from rekey.model.plan import Plan, from_stored
+from rekey.model.plan import Plan
 from rekey.records.bucket import Bucket
+from rekey.records.plans import from_stored
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,12 @@
 """Plans: the document a person pushed (versioned), and the copy that a rotation is pinned to."""
 
-from rekey.errors import NotFound, PlanMissing
-from rekey.model.plan import Plan, from_stored
+import json
+
+from rekey.errors import FormatUnknown, NotFound, PlanMissing
+from rekey.model.plan import Plan, read
 from rekey.records.bucket import Bucket
+
+_FORMAT = 1
 
 
 def plan_key(registry: str) -> str:
@@ -32,3 +36,20 @@ class Plans:
         except NotFound:
             raise PlanMissing(f"no plan was pushed for {registry}: `rekey plan push FILE` does that") from None
         return from_stored(body), body, found
+
+
+def to_stored(document: object) -> bytes:
+    """Return what is pushed for a document that `read` takes: the same document gives the same bytes."""
+    stored = {"format": _FORMAT, "plan": document}
+    return json.dumps(stored, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def from_stored(stored: bytes) -> Plan:
+    """Return the plan of what was pushed. Raises FormatUnknown where it is not ours, PlanInvalid as `read` does."""
+    try:
+        envelope = json.loads(stored)
+    except (ValueError, RecursionError):
+        envelope = None
+    if not isinstance(envelope, dict) or envelope.get("format") != _FORMAT or "plan" not in envelope:
+        raise FormatUnknown(f"what is stored as the plan is not of format {_FORMAT}: push it again")
+    return read(envelope["plan"])

@@ -168,6 +168,8 @@ class Reset:
             if isinstance(registry, GeneratesPassword):
                 self.envelope = self.bench.escrow.envelope(attempt)
             registry.prepare_reset()
+            if isinstance(registry, TakesPassword):
+                self.password = registry.candidate()
             mark = registry.change_mark()
             stored = self.store.current()
         except RekeyError as error:
@@ -175,9 +177,7 @@ class Reset:
         verdict = self._try_old(stored)
         version = stored.version if stored else None
         self._save(attempt={"old_version": version, "old_before": verdict, "change_mark": mark})
-        self.seen = replace(self.seen, ready=True, old=verdict)
-        if isinstance(registry, TakesPassword):
-            self.password = registry.candidate()
+        self.seen = replace(self.seen, ready=True)
         return None
 
     def _try_old(self, stored: Stored | None) -> LoginVerdict | None:

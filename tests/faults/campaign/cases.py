@@ -1,0 +1,108 @@
+"""Makes cases of points: each fault at each point, random pairs, and what is done to executions from outside."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tests.faults.campaign.points import MACHINE, Case, Kind, Point, Role, Strike, Task, kinds_of
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterable, Mapping, Sequence
+
+_ONCE = {Kind.DELETED: "Reset", Kind.TWO_STARTS: "Begin", Kind.REDRIVE: "Verify"}
+"""The state at which something is done to an execution that is tried at one state alone."""
+_OLD_LOGIN, _NEW_LOGIN = "GET /v2/ as old password", "GET /v2/ as new password"
+OFF_THE_WAY: Mapping[tuple[str, str, Kind], tuple[str, ...]] = {
+    ("machine", "Reset", Kind.STOP): ("CountDrain", "KeepDrainCount", "WaitForDrain"),
+    ("reset", _OLD_LOGIN, Kind.KILL_BEFORE): ("CountReset", "KeepResetCount", "WaitForReset"),
+    ("reset", _NEW_LOGIN, Kind.AWAY): ("CloseAttempt", "AfterClosing"),
+    ("reset", _NEW_LOGIN, Kind.REFUSED_TWICE): ("AttentionNeeded",),
+    ("reset", "PATCH", Kind.THROTTLE): ("NotReady",),
+    ("distribute", "POST /hooks/", Kind.ERROR_BEFORE): (
+        "KeepWhatIsLeft",
+        "IsThereAnotherPass",
+        "CountPass",
+        "KeepPassCount",
+        "WaitBetweenPasses",
+    ),
+    ("distribute", "s3:GetObject", Kind.DENIED): ("PrepareShardLater",),
+    ("distribute deliver", "s3:GetObject", Kind.DENIED): ("DeliverShardLater",),
+    ("distribute verify", "s3:GetObject", Kind.DENIED): ("VerifyShardLater",),
+    ("verify", "s3:GetObject", Kind.DENIED): ("Unfinished",),
+    ("machine", "Begin", Kind.TWO_STARTS): ("NothingToDo",),
+}
+"""States that a rotation without a fault does not enter, by what leads there: where, at which request, what."""
+NEVER_ENTERED = {
+    "UnknownAnswer": "an answer that no function gives",
+    "Rehearsed": "there is no rehearsal yet",
+    "Ready": "of a registry that is reset by hand",
+    "Joined": "an execution that joins another one ends in NothingToDo",
+    "ConsumersFailed": "consumers that need a person",
+}
+"""States that no case enters, each with why."""
+_NOT_IN_PAIRS = (Kind.GATEWAY_AFTER, Kind.REFUSED_TWICE)
+
+
+def singles(points: Sequence[Point]) -> list[Case]:
+    """Return every fault at every point. Neighbours are far apart in the list, so that one world gets all sorts."""
+    strikes = [Strike(point, kind) for point in points for kind in kinds_of(point)]
+    states = {point.operation: point for point in points if point.server == MACHINE}
+    strikes += [Strike(states[state], kind) for kind, state in _ONCE.items()]
+    stride = 7
+    spread = [(strike,) for first in range(stride) for strike in strikes[first::stride]]
+    return _numbered([*_off_the_way(points), *spread])
+
+
+def _off_the_way(points: Sequence[Point]) -> list[tuple[Strike, ...]]:
+    """Return a stop at every state that a rotation without a fault does not enter, each with what leads there."""
+    found: list[tuple[Strike, ...]] = []
+    for (function, operation, kind), states in OFF_THE_WAY.items():
+        first = next(
+            one for one in points if str(one.task).startswith(function) and one.operation.startswith(operation)
+        )
+        found += [(Strike(first, kind), Strike(Point(Task("machine"), MACHINE, name), Kind.STOP)) for name in states]
+    return found
+
+
+def pairs(points: Sequence[Point], count: int, chance: random.Random) -> list[Case]:
+    """Return random double faults, of those after which no person is needed."""
+    strikes = [Strike(point, kind) for point in points for kind in kinds_of(point) if kind not in _NOT_IN_PAIRS]
+    found: list[tuple[Strike, ...]] = []
+    while len(found) < count:
+        one, other = chance.sample(strikes, 2)
+        if one.point != other.point:
+            found.append((one, other))
+    return [replace(case, must_all_strike=False) for case in _numbered(found)]
+
+
+def representative(points: Sequence[Point]) -> list[Case]:
+    """Return a few cases that stand for all: the reset call, the write of its answer, each function killed, a stop."""
+    wanted = [
+        *((point, kind) for point in points for kind in _IN_SHORT.get(point.role, ())),
+        *((_last_write(points, function), Kind.KILL_AFTER) for function in ("begin", "verify", "report")),
+        *((_last_write(points, function), Kind.ANSWERS_LOST) for function in ("trigger", "distribute")),
+        (next(point for point in points if point.server == MACHINE and point.operation == "Verify"), Kind.STOP),
+    ]
+    return _numbered((Strike(point, kind),) for point, kind in wanted)
+
+
+_IN_SHORT = {
+    Role.RESET_CALL: (Kind.ERROR_BEFORE, Kind.ERROR_AFTER, Kind.KILL_AFTER, Kind.GATEWAY, Kind.GATEWAY_AFTER),
+    Role.ESCROW_WRITE: (Kind.ERROR_BEFORE, Kind.KILL_BEFORE, Kind.KILL_AFTER),
+    Role.NEW_LOGIN: (Kind.REFUSED_ONCE, Kind.REFUSED_TWICE),
+}
+
+
+def _last_write(points: Sequence[Point], function: str) -> Point:
+    writes = [
+        one for one in points if str(one.task).startswith(function) and one.operation.endswith("TransactWriteItems")
+    ]
+    return writes[-1]
+
+
+def _numbered(strikes: Iterable[tuple[Strike, ...]]) -> list[Case]:
+    """Give each case a registry's name; all are equally long, so that none is found inside another."""
+    return [Case(f"c{number:05d}", pair) for number, pair in zip(itertools.count(1), strikes)]

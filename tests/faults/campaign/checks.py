@@ -1,0 +1,93 @@
+"""What is looked at from outside once a rotation is over: the registry itself, the consumers, the records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.e2e import rotating
+from tests.faults.campaign.points import Case, Kind
+
+if TYPE_CHECKING:
+    from tests.faults.campaign.setting import Setting
+
+
+def wrong(setting: Setting, case: Case) -> list[str]:
+    """Return everything that is not as it has to be."""
+    company = setting.company
+    current = company.current()
+    said = [
+        *_of_consumers(setting, current),
+        *_of_resets(setting, case),
+        *_of_records(setting),
+        *_of_evidence(setting),
+    ]
+    if rotating.logs_in(company, company.first_password):
+        said.append("the old password still logs in")
+    if not company.others_untouched():
+        said.append("another registry's entry in a pull secret was changed")
+    return said
+
+
+def lost(setting: Setting) -> bool:
+    """Whether what the store calls current does not log in."""
+    return not rotating.logs_in(setting.company, setting.company.current())
+
+
+def _of_consumers(setting: Setting, current: str) -> list[str]:
+    company = setting.company
+    held = rotating.held_by_consumers(company)
+    mine = [one for one in company.world.receiver.deliveries if company.name in str(one.payload)]
+    held["webhook"] = str(mine[-1].value) if mine else "nothing"
+    return [f"{name} does not have the current password" for name, has in held.items() if has != current]
+
+
+def _of_resets(setting: Setting, case: Case) -> list[str]:
+    resets = setting.company.resets
+    if case.fewest_resets <= resets <= case.most_resets:
+        return []
+    return [f"{resets} resets, expected {case.fewest_resets} to {case.most_resets}"]
+
+
+def _of_records(setting: Setting) -> list[str]:
+    company, said = setting.company, []
+    lease = rotating.lease(company)
+    if lease.owner is not None:
+        said.append(f"the lease is still owned by {lease.owner.rpartition(':')[2]}")
+    if kept := rotating.kept(company):
+        said.append(f"{len(kept)} answers are left in the escrow")
+    if left := rotating.open_things(company):
+        said.append(f"left open: {left}")
+    store = setting.world.cloud.client("secretsmanager").describe_secret(SecretId=company.secret_name)
+    stages = [stage for stages in store["VersionIdsToStages"].values() for stage in stages]
+    if "AWSPENDING" in stages:
+        said.append("a version of the store's secret is left with AWSPENDING")
+    return said
+
+
+def _of_evidence(setting: Setting) -> list[str]:
+    company = setting.company
+    latest = rotating.latest(company)
+    try:
+        evidence = company.evidence(latest.generation)
+    except setting.world.cloud.client("s3").exceptions.NoSuchKey:
+        return ["there is no evidence"]
+    counts = evidence["counts"]
+    found = {
+        "outcome": (evidence["outcome"], "finished"),
+        "new password": (evidence["new_password"]["verdict"], "accepted"),
+        "old password": (evidence["old_password"]["verdict"], "refused"),
+        "resets": (evidence["resets"], company.resets),
+        "consumers done": (counts["done"], counts["consumers"]),
+    }
+    return [
+        f"the evidence says {what}: {says}, seen: {is_so}" for what, (says, is_so) in found.items() if says != is_so
+    ]
+
+
+def unasked_person(case: Case, *, had_to: bool) -> list[str]:
+    """Return what is wrong where a person had to help, and the protocol does not ask for one there; or the reverse."""
+    if had_to and not case.may_need_a_person:
+        return ["a person had to help"]
+    if not had_to and len(case.strikes) == 1 and case.may_need_a_person and case.strikes[0].kind is Kind.GATEWAY_AFTER:
+        return ["nobody was asked for, though the answer could not be understood and the old password was dead"]
+    return []

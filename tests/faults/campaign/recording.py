@@ -1,0 +1,120 @@
+"""Finds every point by recording one rotation: what the function processes asked of AWS and of every other server."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tests.faults.campaign import recovery
+from tests.faults.campaign.points import AWS, CONTROL_PLANE, MACHINE, REGISTRY, Point, Role, Task
+from tests.faults.campaign.setting import Setting
+from tests.sandbox.cloudraya import RESET_PATH
+from tests.sandbox.registry_proxy import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.sandbox.aws_faults import Answer, AwsRequest
+    from tests.sandbox.wire import Act, Request, Response
+    from tests.sandbox.world import World
+
+TASKS = ("Begin", "PrepareShard", "Reset", "DeliverShard", "Verify", "VerifyShard", "Report")
+"""The states that call a function."""
+
+
+@dataclass
+class _Seen:
+    order: int
+    task: Task
+    server: str
+    operation: str
+    role: Role = Role.OTHER
+
+
+class Recorder:
+    """Notes every request of a company's functions, as it arrives."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._lock = threading.Lock()
+        self._seen: list[_Seen] = []
+
+    def listen(self) -> None:
+        """Note from now on."""
+        self._setting.world.cloud.faults.add(None, self._aws, times=None)
+        for name, server in self._setting.servers.items():
+            server.inject(self._on(name), times=None)
+
+    def points(self) -> list[Point]:
+        """Return the points in the order in which they were reached."""
+        with self._lock:
+            seen = sorted(self._seen, key=lambda one: one.order)
+        self._mark_the_escrow_write(seen)
+        count: Counter[tuple[Task, str, str]] = Counter()
+        points = []
+        for one in seen:
+            count[one.task, one.server, one.operation] += 1
+            nth = count[one.task, one.server, one.operation]
+            points.append(Point(one.task, one.server, one.operation, nth, one.role))
+        return points
+
+    def _aws(self, request: AwsRequest, act: Any) -> Answer:  # noqa: ANN401 (aws_faults.Act)
+        self._note(AWS, request)
+        answer: Answer = act()
+        return answer
+
+    def _on(self, server: str) -> Any:  # noqa: ANN401 (wire.Fault)
+        def record(request: Request, act: Act) -> Response:
+            seen = self._note(server, request)
+            response = act()
+            if seen is not None and response.status == 200:
+                seen.role = self._role(server, request)
+            return response
+
+        return record
+
+    def _note(self, server: str, request: AwsRequest | Request) -> _Seen | None:
+        found = self._setting.worker_of(server, request)
+        if found is None:
+            return None
+        seen = _Seen(request.order, found[0], server, self._setting.operation(server, request))
+        with self._lock:
+            self._seen.append(seen)
+        return seen
+
+    def _role(self, server: str, request: Request) -> Role:
+        if server == CONTROL_PLANE and request.path == RESET_PATH.format(id=self._setting.company.name):
+            return Role.RESET_CALL
+        if server != REGISTRY or not shown(request)[0]:
+            return Role.OTHER
+        is_old = shown(request)[1] == self._setting.company.first_password
+        works_for_reset = any(one.order == request.order and one.task.function == "reset" for one in self._seen)
+        return Role.NEW_LOGIN if works_for_reset and not is_old else Role.LOGIN
+
+    @staticmethod
+    def _mark_the_escrow_write(seen: Sequence[_Seen]) -> None:
+        """Find the write that keeps the answer: what `reset` asks of AWS first after the reset call."""
+        called = next(one.order for one in seen if one.role is Role.RESET_CALL)
+        after = (one for one in seen if one.order > called and one.server == AWS and one.task.function == "reset")
+        next(after).role = Role.ESCROW_WRITE
+
+
+def record(world: World, name: str) -> list[Point]:
+    """Run one whole rotation without any fault, and return every point of it, the states entered included."""
+    with Setting(world, name) as setting:
+        recorder = Recorder(setting)
+        recorder.listen()
+        recovery.ask(setting)
+        recovery.converge(setting)
+        world.cloud.faults.clear()
+        for server in setting.servers.values():
+            server.clear_faults()
+        states = [state for arn in recovery.executions(setting) for state in world.cloud.execution(arn).states]
+    return recorder.points() + [_state(name) for name in dict.fromkeys(states)]
+
+
+def _state(name: str) -> Point:
+    point = Point(Task("machine"), MACHINE, name)
+    return replace(point, role=Role.TASK) if name in TASKS else point

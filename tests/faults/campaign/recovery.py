@@ -1,0 +1,120 @@
+"""Asks for a rotation, and lets the system come back for it as in production: by itself and by the tick."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rekey.bus import PASTED, PASTED_SOURCE
+from rekey.model.password import Password
+from rekey.model.rotation import Phase
+from rekey.records import pasting, resuming
+from rekey.steps.trigger import execution_name
+from tests.e2e import rotating
+from tests.sandbox.aws_stepfunctions import status_of
+
+if TYPE_CHECKING:
+    from tests.faults.campaign.setting import Setting
+
+WITHIN = 150.0
+"""Seconds after which a rotation does not converge any more: several takeovers fit into it."""
+_POLL = 0.05
+_TICK = 1.0  # seconds between two ticks, where production has a minute
+_ticking = threading.Lock()
+
+
+class NotConvergedError(Exception):
+    """The rotation is not over, and nothing comes of the tick any more."""
+
+
+def ask(setting: Setting) -> None:
+    """Put the alert on the bus."""
+    setting.company.ask()
+
+
+def executions(setting: Setting) -> list[str]:
+    """Return the ARNs of the executions that exist, in the order of their start, without a request over the wire."""
+    machine = setting.world.cloud.machine_arn.replace(":stateMachine:", ":execution:")
+    found: list[str] = []
+    with suppress(KeyError):
+        while True:
+            arn = f"{machine}:{execution_name(setting.company.name, len(found) + 1)}"
+            status_of(arn)
+            found.append(arn)
+    return found
+
+
+def running(setting: Setting) -> bool:
+    """Whether an execution of the company runs."""
+    return any(status_of(arn) == "RUNNING" for arn in executions(setting))
+
+
+def at_work(setting: Setting) -> bool:
+    """Whether a function works for the company."""
+    name = setting.company.name.encode()
+    return any(name in work.event for work in setting.world.cloud.lambdas.at_work())
+
+
+def converge(setting: Setting, *, person: bool = True) -> bool:
+    """Tick until nothing is open; let a person act where one is asked for, and return whether one had to.
+
+    Raises NotConvergedError.
+    """
+    deadline, had_to, next_tick = time.monotonic() + WITHIN, False, time.monotonic() + 2 * _TICK
+    while time.monotonic() < deadline:
+        time.sleep(_POLL)
+        if running(setting) or at_work(setting):
+            continue
+        if _over(setting):
+            return had_to
+        if person and _asks_for_a_person(setting):
+            had_to = True
+            _help(setting)
+        elif time.monotonic() >= next_tick:
+            tick(setting)
+            next_tick = time.monotonic() + _TICK
+        time.sleep(4 * _POLL)
+    raise NotConvergedError(_standing(setting))
+
+
+def tick(setting: Setting) -> None:
+    """Let the tick come once."""
+    with _ticking:
+        setting.world.cloud.tick_now()
+
+
+def _over(setting: Setting) -> bool:
+    return bool(executions(setting)) and not rotating.open_things(setting.company)
+
+
+def _asks_for_a_person(setting: Setting) -> bool:
+    latest = rotating.ledger(setting.company).latest(setting.company.name)
+    return latest is not None and latest.phase is Phase.NEEDS_ATTENTION
+
+
+def _help(setting: Setting) -> None:
+    """Do what the page says: resume where the answer's password is the right one, else reset by hand and paste."""
+    company, now = setting.company, datetime.now(UTC)
+    ledger, escrow = rotating.ledger(company), rotating.escrow(company)
+    latest = rotating.latest(company)
+    attempts = ledger.attempts_of(latest)
+    if attempts and attempts[-1].outcome is None and attempts[-1].refusals:
+        version = setting.world.cloud.client("s3").head_object(
+            Bucket=setting.world.bucket, Key=f"plans/{company.name}.json"
+        )["VersionId"]
+        resuming.resume(ledger, company.name, version, now)
+        return
+    password = Password(setting.world.cloudraya.click_reset(company.name))
+    pasting.paste(ledger, escrow, company.name, password, now=now, clicked_at=now)
+    setting.world.cloud.put_event(PASTED_SOURCE, PASTED, {"format": 1, "registry": company.name})
+
+
+def _standing(setting: Setting) -> str:
+    company = setting.company
+    latest = rotating.ledger(company).latest(company.name)
+    ends = [f"{arn.rpartition('-')[2]} {status_of(arn)}" for arn in executions(setting)]
+    where = "no rotation" if latest is None else f"{latest.phase.value}: {'; '.join(latest.problems)}"
+    return f"not over after {WITHIN:.0f} s; {where}; open: {rotating.open_things(company)}; executions: {ends}"

@@ -1,0 +1,114 @@
+"""Runs cases: each with a company of its own, several at the same time, all in one world that is then searched."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.faults.campaign import canaries, checks, recovery
+from tests.faults.campaign.points import OF_THE_MACHINE, Case, Strike
+from tests.faults.campaign.setting import OVERRIDES, Setting
+from tests.faults.campaign.stops import Stop
+from tests.faults.campaign.strikes import Struck
+from tests.faults.campaign.table import say
+from tests.sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass
+class Result:
+    """What came of a case."""
+
+    case: Case
+    resets: int = 0
+    seconds: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+    had_to: bool = False
+    """Whether a person had to help."""
+    lost: bool = False
+    leaked: int = 0
+    hit: bool = False
+
+    @property
+    def extra_resets(self) -> int:
+        """Resets beyond those that this fault makes unavoidable."""
+        return max(0, self.resets - self.case.most_resets)
+
+    @property
+    def converged(self) -> bool:
+        """Whether everything is as it has to be."""
+        return not (self.wrong or self.lost or self.leaked)
+
+    def __str__(self) -> str:
+        end = "converged" if self.converged else "WRONG: " + "; ".join(self.wrong)
+        person = ", a person helped" if self.had_to else ""
+        return f"{self.case.name} {self.seconds:5.1f} s  {self.case}: {end}{person}"
+
+
+def run(cases: Sequence[Case], at_once: int) -> list[Result]:
+    """Run the cases in a world of their own, `at_once` at a time; each that went wrong is printed at once."""
+    with tempfile.TemporaryDirectory() as folder, World(Path(folder), OVERRIDES) as world:
+        return run_in(world, cases, at_once)
+
+
+def run_in(world: World, cases: Sequence[Case], at_once: int) -> list[Result]:
+    """Run the cases in this world, and search everything that was written there: its functions end with that."""
+    secrets: dict[str, list[str]] = {}
+
+    def one(case: Case) -> Result:
+        result = _run(world, case, secrets)
+        if not result.converged:
+            say(result)
+        return result
+
+    with ThreadPoolExecutor(at_once) as pool:
+        results = list(pool.map(one, cases))
+    world.cloud.lambdas.close()
+    found = canaries.leaks(canaries.everything_written(world), secrets)
+    for result in results:
+        result.leaked = found.get(result.case.name, 0)
+        if result.leaked:
+            result.wrong.append(f"{result.leaked} secrets leaked")
+            say(result)
+    return results
+
+
+def _run(world: World, case: Case, secrets: dict[str, list[str]]) -> Result:
+    result, began = Result(case), time.monotonic()
+    with Setting(world, case.name) as setting:
+        faults = [_fault(setting, strike) for strike in case.strikes]
+        for fault in faults:
+            fault.put()
+        try:
+            recovery.ask(setting)
+            result.had_to = recovery.converge(setting)
+            for fault in faults:
+                if isinstance(fault, Stop) and fault.hit.is_set():
+                    fault.afterwards()
+            recovery.converge(setting)
+            result.wrong += checks.wrong(setting, case)
+            result.wrong += checks.unasked_person(case, had_to=result.had_to)
+        except Exception as error:  # noqa: BLE001 (a case that breaks is a finding, and the others go on)
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            result.wrong.append(f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
+        finally:
+            for fault in faults:
+                fault.release()
+        result.hit = all(fault.hit.is_set() for fault in faults)
+        if case.must_all_strike and not result.hit:
+            result.wrong.append("the point was never reached")
+        result.lost = checks.lost(setting)
+        result.resets, result.seconds = setting.company.resets, time.monotonic() - began
+        secrets[case.name] = canaries.secrets_of(setting)
+    return result
+
+
+def _fault(setting: Setting, strike: Strike) -> Struck | Stop:
+    return Stop(setting, strike) if strike.kind in OF_THE_MACHINE else Struck(setting, strike)

@@ -1,0 +1,177 @@
+"""Deliver, verify and report: what follows on a promoted password."""
+
+from rekey.model.rotation import AttemptKind, CallEnd, Phase, Rotation
+from rekey.model.verdict import LoginVerdict
+from rekey.protocol import REFUSALS_THAT_COUNT, Way
+from tests.faults.search import invariants, registry
+from tests.faults.search.model import LIMITS, STEP, Guard, Model, Turn, commit, finish, owns, replaced
+from tests.faults.search.opening import handed_back
+from tests.faults.search.records import NONE, after_arrivals
+from tests.faults.search.world import Held, Line, World
+
+
+def deliver(model: Model, world: World, number: int) -> list[Turn]:
+    """One shard with one consumer that knows no compare-and-set: read, mark, write, note the receipt."""
+    me, book = world.functions[number], model.book
+    if me.at == "enter":
+        line = owns(model, world, me).line(me.generation)
+        if line is None or book.rotation(line.rotation).store_version is None:
+            return [Turn("nothing to deliver", STEP, finish(world, number, "report", error=True))]
+        if line.delivered:
+            return [Turn("all is delivered", STEP, finish(world, number, "verify"))]
+        version = world.store.find(book.rotation(line.rotation).store_version or "")
+        assert version is not None
+        me = me._replace(rotation=line.rotation, password=version.password, at="tell")
+        return [Turn("reads what to deliver", STEP, replaced(world, number, me))]
+    if me.at == "tell":
+        line = owns(model, world, me).line(me.generation)
+        if line is None or not book.rotation(line.rotation).told:
+            told = book.having(me.rotation, told=True)
+            world = commit(model, world, me, told)
+        return [Turn("marks consumers as told", STEP, replaced(world, number, me._replace(at="write")))]
+    if me.at == "write":
+        held = Held(me.password, me.generation)
+        invariants.at_telling(world, held, tried=_tried(model, me.rotation, world.ledger.line(me.generation)))
+        world = world._replace(consumer=held)
+        return [Turn("writes to the consumer", STEP, replaced(world, number, me._replace(at="receipt")))]
+    line = owns(model, world, me).line(me.generation)
+    if line is not None:
+        world = world._replace(ledger=world.ledger.having_line(line._replace(delivered=True)))
+    return [Turn("notes the receipt", STEP, finish(world, number, "verify"))]
+
+
+def _tried(model: Model, rotation: int, line: Line | None) -> bool:
+    verdict = model.book.rotation(rotation).new_verdict
+    if verdict is LoginVerdict.ACCEPTED:
+        return True
+    attempts = [model.book.attempt(number) for number in line.attempts] if line is not None else []
+    generates = model.config.way is Way.GENERATES  # whatever can be read there is a positive answer
+    resets = [attempt for attempt in attempts if attempt.kind is AttemptKind.RESET]
+    return any(generates or attempt.end is CallEnd.ANSWERED for attempt in resets)
+
+
+def verify(model: Model, world: World, number: int) -> list[Turn]:
+    """Ask what is not known yet: the new password where it went out unproven, then the old one."""
+    me, book = world.functions[number], model.book
+    line = owns(model, world, me).line(me.generation)
+    if line is None or book.rotation(line.rotation).store_version is None:
+        return [Turn("nothing to verify", STEP, finish(world, number, "report", error=True))]
+    if me.at == "enter":
+        me = me._replace(rotation=line.rotation, at="new")
+        if line.attempts:
+            me = me._replace(attempt=line.attempts[-1])
+        rotation = book.rotation(line.rotation)
+        if rotation.phase is Phase.DELIVERING:
+            changed = book.having(line.rotation, phase=Phase.VERIFYING)
+            world, me = commit(model, world, me, changed), me._replace(rotation=changed)
+        return [Turn("verifies", STEP, replaced(world, number, me))]
+    rotation = book.rotation(me.rotation)
+    spent = rotation.wrong_logins >= LIMITS.wrong_logins
+    if me.at == "new":
+        well = not rotation.new_refusals or registry.healthy(model, world)
+        if rotation.new_verdict is not LoginVerdict.ACCEPTED and not spent and well:
+            return _ask_new(model, world, number, rotation)
+        return [Turn("the new password needs no asking", STEP, replaced(world, number, me._replace(at="old")))]
+    if me.at == "old":
+        return _ask_old(model, world, number, rotation)
+    open_attempt = me.attempt != NONE and book.attempt(line.attempts[-1]).outcome is None
+    back = open_attempt and rotation.new_verdict is LoginVerdict.ACCEPTED
+    return [Turn("verified", STEP, finish(world, number, "reset" if back else "report"))]
+
+
+def _ask_new(model: Model, world: World, number: int, rotation: Rotation) -> list[Turn]:
+    me, book, found = world.functions[number], model.book, []
+    version = world.store.find(rotation.store_version or "")
+    assert version is not None
+    for label, verdict, asked in registry.login(model, world, version.password):
+        said = f"the promoted password is {verdict}{label}"
+        if verdict is LoginVerdict.ACCEPTED:
+            changed = book.having(me.rotation, new_verdict=verdict)
+            attempt = book.having(me.attempt, login=verdict)
+            after = commit(model, asked, me, changed, attempt)
+            found.append(Turn(said, STEP, replaced(after, number, me._replace(rotation=changed, attempt=attempt, at="old"))))
+        elif verdict is LoginVerdict.REFUSED:
+            refusals = rotation.new_refusals + 1
+            changes: dict[str, object] = {"new_refusals": refusals, "wrong_logins": rotation.wrong_logins + 1}
+            where = "verify"
+            if refusals >= REFUSALS_THAT_COUNT:
+                changes |= {"phase": Phase.NEEDS_ATTENTION, "new_verdict": verdict, "problems": ("refused",)}
+                where = "report"
+            after = commit(model, asked, me, book.having(me.rotation, **changes))
+            found.append(Turn(said, STEP, finish(after, number, where, until=1)))
+        else:
+            found.append(Turn(said, STEP, replaced(asked, number, me._replace(at="old"))))
+    return found
+
+
+def _ask_old(model: Model, world: World, number: int, rotation: Rotation) -> list[Turn]:
+    me, book, found = world.functions[number], model.book, []
+    done = replaced(world, number, me._replace(at="end"))
+    if rotation.old_verdict is LoginVerdict.REFUSED or rotation.old_version is None or rotation.logins_spent:
+        return [Turn("the old password needs no asking", STEP, done)]
+    if rotation.wrong_logins >= LIMITS.wrong_logins:
+        changed = book.having(me.rotation, logins_spent=True)
+        after = replaced(commit(model, world, me, changed), number, me._replace(at="end", rotation=changed))
+        return [Turn("the wrong logins are spent", STEP, after)]
+    if rotation.old_refusals and not registry.healthy(model, world):
+        return [Turn("asks no old password: the registry is not well", STEP, done)]
+    version = world.store.find(rotation.old_version)
+    assert version is not None
+    for label, verdict, asked in registry.login(model, world, version.password):
+        said = f"the old password is {verdict}{label}"
+        changes: dict[str, object] = {"old_verdict": verdict}
+        again = False
+        if verdict is LoginVerdict.REFUSED:
+            refusals = rotation.old_refusals + 1
+            again = refusals < REFUSALS_THAT_COUNT
+            changes = {"old_refusals": refusals, "wrong_logins": rotation.wrong_logins + 1}
+            changes["old_verdict"] = None if again else verdict
+        changed = book.having(me.rotation, **changes)
+        after = commit(model, asked, me, changed)
+        if again:
+            found.append(Turn(said, STEP, finish(after, number, "verify", until=1)))
+        else:
+            found.append(Turn(said, STEP, replaced(after, number, me._replace(at="end", rotation=changed))))
+    return found
+
+
+def report(model: Model, world: World, number: int) -> list[Turn]:
+    """Write the end and hand the lease back, in one transaction."""
+    me, book, lease = world.functions[number], model.book, world.ledger.lease
+    if lease is None or (lease.owner, lease.redrive) != (me.arn, me.redrive):
+        return [Turn("is not the owner: ends", STEP, finish(world, number, "ended"))]
+    lingers = me.error or (me.retried and not model.without(Guard.RETRIES_SEEN))
+    line = world.ledger.latest
+    if line is None or book.rotation(line.rotation).execution != me.arn:
+        return [Turn("ends without a rotation", STEP, finish(handed_back(world, lingers, model), number, "ended"))]
+    rotation = book.rotation(line.rotation)
+    phase = _end(rotation, line)
+    world = world._replace(ledger=world.ledger.having_line(line._replace(rotation=book.having(line.rotation, phase=phase))))
+    if rotation.completed and rotation.called_at is not None:
+        world = _closed(world, line, rotation)
+    return [Turn(f"reports {phase}", STEP, finish(handed_back(world, lingers, model), number, "ended"))]
+
+
+def _end(rotation: Rotation, line: Line) -> Phase:
+    if not rotation.completed or rotation.phase in (Phase.NEEDS_ATTENTION, Phase.STOPPED, Phase.FINISHED):
+        return rotation.phase
+    dead = rotation.old_version is None or rotation.old_verdict is LoginVerdict.REFUSED
+    if not line.delivered or rotation.new_verdict is not LoginVerdict.ACCEPTED:
+        return rotation.phase
+    if dead:
+        return Phase.FINISHED
+    return Phase.NEEDS_ATTENTION if rotation.logins_spent else rotation.phase
+
+
+def _closed(world: World, line: Line, rotation: Rotation) -> World:
+    called, requests = rotation.called_at, []
+    version = world.store.find(rotation.store_version or "")
+    assert called is not None
+    assert version is not None
+    for request in world.ledger.requests:
+        if request.open and called > after_arrivals(request.arrived):
+            invariants.at_closing(world, request.arrived, version.password)
+            requests.append(request._replace(open=False))
+        else:
+            requests.append(request)
+    return world._replace(ledger=world.ledger._replace(requests=tuple(requests)))

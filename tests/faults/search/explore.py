@@ -1,0 +1,198 @@
+"""Breadth first over every state that can be reached, then backwards from the good ends."""
+
+import time
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from rekey.model.rotation import Phase
+from rekey.protocol import Act
+from tests.faults.search import environment
+from tests.faults.search.model import FAULT, HELP, LIMITS, Configuration, Model, Violation
+from tests.faults.search.world import Ledger, Person, Registry, Request, Store, Truth, Version, World, Held
+
+_KINDS = {FAULT: 2, HELP: 1}
+
+
+@dataclass
+class Found:
+    """What the search of one configuration found."""
+
+    configuration: Configuration
+    states: int = 0
+    transitions: int = 0
+    depth: int = 0
+    seconds: float = 0.0
+    problem: str = ""
+    trace: list[str] = field(default_factory=list)
+    complete: bool = True
+
+    @property
+    def result(self) -> str:
+        """Return it in a word or a sentence."""
+        return self.problem or ("holds" if self.complete else "holds as far as it was looked at")
+
+
+def start(configuration: Configuration) -> World:
+    """Return the first state: one request is open, and nothing has happened."""
+    old = Version("old", 0, 0)
+    store = Store(None) if configuration.adopting else Store(old, (old,))
+    person = Person(clicks=configuration.clicks, pastes=configuration.pastes, resumes=configuration.resumes)
+    return World(
+        registry=Registry(),
+        store=store,
+        escrow=(),
+        ledger=Ledger(requests=(Request(0),)),
+        backup=None,
+        consumer=Held(),
+        executions=(),
+        functions=(),
+        ended=None,
+        person=person,
+        truth=Truth(),
+        faults=configuration.faults,
+    )
+
+
+class Search:
+    """The states of one configuration."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.numbers: dict[World, int] = {}
+        self.worlds: list[World] = []
+        self.came_from = array("q")
+        self.labels: list[str] = []
+        self.before: list[array[int]] = []
+        """For each state the states that lead to it without a fault, times two, plus one where a person helps."""
+
+    def run(self) -> Found:
+        """Explore all states, then ask from which a good end can be reached."""
+        began = time.monotonic()
+        found = Found(self.model.config)
+        try:
+            self._explore(found)
+            if found.complete:
+                self._converge()
+        except _Bad as bad:
+            found.problem, found.trace = bad.what, self._trace(bad.state, bad.last)
+        found.states, found.seconds = len(self.worlds), time.monotonic() - began
+        return found
+
+    def _number(self, world: World, parent: int, label: str) -> int:
+        number = self.numbers.get(world)
+        if number is None:
+            number = self.numbers[world] = len(self.worlds)
+            self.worlds.append(world)
+            self.came_from.append(parent)
+            self.labels.append(label)
+            self.before.append(array("q"))
+        return number
+
+    def _explore(self, found: Found) -> None:
+        self._number(start(self.model.config), -1, "")
+        at, level_ends = 0, 1
+        while at < len(self.worlds):
+            world = self.worlds[at]
+            try:
+                turns = environment.turns(self.model, world)
+            except Violation as violation:
+                raise _Bad(str(violation), at) from None
+            for label, kind, after in turns:
+                found.transitions += 1
+                number = self._number(after, at, label)
+                if after.faults == world.faults:
+                    self.before[number].append(at * 2 + (kind == HELP))
+            at += 1
+            if at == level_ends:
+                found.depth, level_ends = found.depth + 1, len(self.worlds)
+            if len(self.worlds) > self.model.config.most:
+                found.complete = False
+                return
+
+    def _converge(self) -> None:
+        good = self._back(self._all(self._good), helped=False)
+        stuck = self._all(self._stuck)
+        needless = next((number for number in stuck if self._needless(self.worlds[number])), None)
+        if needless is not None:
+            raise _Bad("a person is needed though the protocol could go on", needless)
+        ends = self._back([*stuck, *(number for number, is_good in enumerate(good) if is_good)], helped=False)
+        lost = next((number for number, reached in enumerate(ends) if not reached), None)
+        if lost is not None:
+            raise _Bad("no good end can be reached, and no person is called", lost)
+        helpable = [number for number in stuck if self.worlds[number].person.clicks and self.worlds[number].person.pastes]
+        helped = self._back([number for number, is_good in enumerate(good) if is_good], helped=True)
+        lost = next((number for number in helpable if not helped[number]), None)
+        if lost is not None:
+            raise _Bad("a person who resets and pastes does not lead out of it", lost)
+
+    def _all(self, holds: "Holds") -> list[int]:
+        return [number for number, world in enumerate(self.worlds) if holds(world)]
+
+    def _back(self, ends: list[int], *, helped: bool) -> bytearray:
+        reached, todo = bytearray(len(self.worlds)), list(ends)
+        for number in ends:
+            reached[number] = 1
+        while todo:
+            for coded in self.before[todo.pop()]:
+                number, help_needed = divmod(coded, 2)
+                if not reached[number] and (helped or not help_needed):
+                    reached[number] = 1
+                    todo.append(number)
+        return reached
+
+    def _phase(self, world: World) -> Phase | None:
+        line = world.ledger.latest
+        return None if line is None else self.model.book.rotation(line.rotation).phase
+
+    def _quiet(self, world: World) -> bool:
+        return not world.executions and not world.functions
+
+    def _good(self, world: World) -> bool:
+        """Whether all is done: one password everywhere, nobody at work, nothing in flight, nothing asked for."""
+        phase, current = self._phase(world), world.store.current
+        same = current is not None and current.password == world.registry.password == world.consumer.password
+        nothing = not world.answers and not any(request.open for request in world.ledger.requests)
+        if not self._quiet(world) or (phase is not None and phase.open):
+            return False
+        return (same and nothing) or (bool(world.truth.foreign) and nothing)
+
+    def _stuck(self, world: World) -> bool:
+        return self._quiet(world) and self._phase(world) in (Phase.NEEDS_ATTENTION, Phase.READY) and not self._due(world)
+
+    def _due(self, world: World) -> bool:
+        return environment._due(self.model, world)
+
+    def _needless(self, world: World) -> bool:
+        """Whether a person is asked for though the live password is in hand and there are logins left."""
+        if self._phase(world) is not Phase.NEEDS_ATTENTION:
+            return False
+        line, live = world.ledger.latest, world.registry.password
+        assert line is not None
+        rotation = self.model.book.rotation(line.rotation)
+        if rotation.wrong_logins >= LIMITS.wrong_logins or rotation.logins_spent or world.truth.foreign:
+            return False
+        readable = any(answer.password == live and (answer.readable or world.mended) for answer in world.answers)
+        current = world.store.current
+        in_store = current is not None and current.password == live and current.generation == line.generation
+        mine = {self.model.book.attempt(number).store_token for number in line.attempts}
+        staged = any(version.password == live and version.token in mine for version in world.store.versions)
+        return readable or in_store or (staged and live != 0)
+
+    def _trace(self, state: int, last: str) -> list[str]:
+        lines = [last] if last else []
+        while state > 0:
+            lines.append(self.labels[state])
+            state = self.came_from[state]
+        return lines[::-1]
+
+
+class _Bad(Exception):
+    def __init__(self, what: str, state: int, last: str = "") -> None:
+        super().__init__(what)
+        self.what, self.state, self.last = what, state, last
+
+
+from collections.abc import Callable  # noqa: E402
+
+Holds = Callable[[World], bool]

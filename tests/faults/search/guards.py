@@ -1,0 +1,128 @@
+"""Each guard taken out: the question that shows what it is for.
+
+The decision is always `next_act`'s own. A guard of it is taken out by what it is asked (no time to settle, one refusal
+shown as two), one of the steps by the model's switch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from rekey.model.rotation import Attempt, AttemptKind, CallEnd
+from rekey.protocol import REFUSALS_THAT_COUNT, Limits, Records, Seen, Step, Way, next_act
+from tests.faults.search import configurations as ask
+from tests.faults.search.explore import Found, Search
+from tests.faults.search.model import Configuration, Decide, Fault, Guard, Model
+from tests.faults.search.records import FOREVER_AGO, NOW, moment
+
+_AT_ONCE = timedelta(0)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A guard, and the configuration that fails without it."""
+
+    guard: Guard
+    configuration: Configuration
+
+
+def search(configuration: Configuration, guard: Guard | None = None) -> Found:
+    """Search a configuration, with one guard taken out."""
+    if guard is None:
+        return Search(Model(configuration)).run()
+    asked = replace(configuration, without=frozenset({guard}))
+    model = Model(asked, decide=_DECISIONS[guard]) if guard in _DECISIONS else Model(asked)
+    return Search(model).run()
+
+
+def _hasty(where: Callable[[Records, Seen], bool]) -> Decide:
+    """Return the decision that does not let a call settle in one place."""
+
+    def decide(records: Records, seen: Seen, limits: Limits) -> Step:
+        return next_act(records, seen, replace(limits, settle=_AT_ONCE) if where(records, seen) else limits, NOW)
+
+    return decide
+
+
+def _without_answer(_records: Records, seen: Seen) -> bool:
+    return not seen.in_hand
+
+
+def _unreadable(_records: Records, seen: Seen) -> bool:
+    return seen.readable is False
+
+
+def _uncertain_set(records: Records, seen: Seen) -> bool:
+    attempt = records.attempt
+    return records.way is Way.TAKES and seen.in_hand and attempt is not None and attempt.end is not CallEnd.ANSWERED
+
+
+def _one_refusal(records: Records, seen: Seen, limits: Limits) -> Step:
+    rotation, attempt = records.rotation, records.attempt
+    twice = REFUSALS_THAT_COUNT
+    rotation = rotation.having(old_refusals=rotation.old_refusals * twice)
+    if attempt is not None:
+        attempt = attempt.having(refusals=attempt.refusals * twice, old_refusals=attempt.old_refusals * twice)
+    return next_act(Records(rotation, attempt, records.way), seen, limits, NOW)
+
+
+def _no_deadline(records: Records, seen: Seen, limits: Limits) -> Step:
+    """Take a call whose end nobody saw for one that ended when it was written down."""
+    attempt = records.attempt
+    if attempt is not None and attempt.called_at is not None and attempt.call_ended_at is None and not seen.mine:
+        attempt = attempt.having(call_ended_at=moment(FOREVER_AGO))
+    return next_act(Records(records.rotation, attempt, records.way), seen, limits, NOW)
+
+
+def _no_claim_wait(records: Records, seen: Seen, limits: Limits) -> Step:
+    """Take every claim of another invocation for one that is past its deadline."""
+    attempt = records.attempt
+    if _is_claim(attempt) and attempt is not None and not seen.mine:
+        attempt = attempt.having(deadline=moment(FOREVER_AGO))
+    return next_act(Records(records.rotation, attempt, records.way), seen, limits, NOW)
+
+
+def _is_claim(attempt: Attempt | None) -> bool:
+    return attempt is not None and attempt.kind is AttemptKind.RESET and attempt.called_at is None
+
+
+_DECISIONS: dict[Guard, Decide] = {
+    Guard.SETTLE_WITHOUT_ANSWER: _hasty(_without_answer),
+    Guard.SETTLE_UNREADABLE: _hasty(_unreadable),
+    Guard.SETTLE_UNCERTAIN_SET: _hasty(_uncertain_set),
+    Guard.SECOND_REFUSAL: _one_refusal,
+    Guard.CLAIM_DEADLINE: _no_deadline,
+    Guard.CLAIM_WAIT: _no_claim_wait,
+}
+
+
+def _faults(configuration: Configuration, number: int, *kinds: Fault) -> Configuration:
+    return replace(configuration, faults=number, may=frozenset(kinds), most=400_000)
+
+
+REMOVALS = (
+    Removal(Guard.SETTLE_WITHOUT_ANSWER, _faults(ask.ONE, 1, Fault.LATE_EFFECT)),
+    Removal(Guard.SETTLE_UNREADABLE, _faults(ask.GARBLED, 1, Fault.GARBAGE_LATE)),
+    Removal(Guard.SETTLE_UNCERTAIN_SET, _faults(ask.TAKES, 1, Fault.LATE_EFFECT)),
+    Removal(Guard.OLD_ASKED_SINCE_CALL, _faults(ask.GARBLED, 2, Fault.GARBAGE, Fault.STALL)),
+    Removal(Guard.REPLACED_ADOPTED, ask.PASTE),
+    Removal(Guard.PASTE_COUNTS_ANEW, replace(ask.PASTE, resumes=0)),
+    Removal(Guard.RETRIES_SEEN, _faults(ask.TWO, 1, Fault.DUPLICATE)),
+    Removal(Guard.SECOND_REFUSAL, ask.LIE),
+    Removal(Guard.DRAIN_AT_TAKEOVER, _faults(ask.TWO, 1, Fault.STOP_EXECUTION)),
+    Removal(Guard.DRAIN_AT_HAND_BACK, _faults(ask.TWO, 1, Fault.DUPLICATE)),
+    Removal(Guard.CLAIM_DEADLINE, _faults(ask.LATE, 1, Fault.DUPLICATE)),
+    Removal(Guard.ESCROW, _faults(ask.ONE, 1, Fault.CRASH)),
+    Removal(Guard.NONCE, ask.RESTORE),
+    Removal(Guard.STORE_ASKED, ask.RESTORE_TWO),
+    Removal(Guard.STORE_ASKED_BEFORE_CALL, ask.RESTORE),
+    Removal(Guard.COMPARE_AND_SET, _faults(ask.RESTORE_LATE, 2, Fault.RESTORE, Fault.DUPLICATE)),
+)
+"""Without it the search fails."""
+
+HARMLESS = (
+    Removal(Guard.CLAIM_WAIT, _faults(ask.LATE, 1, Fault.DUPLICATE)),
+    Removal(Guard.CLOCK, _faults(ask.LATE, 2, Fault.DUPLICATE, Fault.LATE_EFFECT)),
+    Removal(Guard.LEASE_TAG, ask.RESTORE_TWO),
+)
+"""The search finds nothing without it."""
