@@ -5,31 +5,41 @@ from __future__ import annotations
 import base64
 import json
 import urllib.parse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.sandbox.aws_executions import PlayedExecution
 from tests.sandbox.aws_stepfunctions import all_executions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from tests.faults.campaign.setting import Setting
     from tests.sandbox.world import World
 
 
-def secrets_of(setting: Setting) -> list[str]:
+@dataclass(frozen=True)
+class Known:
+    """The secrets of a company, and the registry's user."""
+
+    user: str
+    secrets: tuple[str, ...]
+
+
+def secrets_of(setting: Setting) -> Known:
     """Return what must not be found anywhere: passwords, credentials, and the tokens that were taken with them."""
     company, world = setting.company, setting.world
     bearers = [request.bearer() for request in world.cloudraya.requests() if company.name in request.path]
-    return [
+    found = (
         company.first_password,
-        *(reset.password for reset in world.cloudraya.resets(company.name)),
+        *setting.passwords_made,
         company.other_password,
         company.admin_password,
         company.github_token,
         company.cluster_token,
         *{bearer for bearer in bearers if bearer},
-    ]
+    )
+    return Known(company.username, found)
 
 
 def forms(user: str, secret: str) -> set[str]:
@@ -51,11 +61,11 @@ def everything_written(world: World) -> str:
     return "\n".join(parts)
 
 
-def leaks(written: str, secrets: Mapping[str, Iterable[str]]) -> dict[str, int]:
-    """Return how many secrets of each company are found; `secrets` are by its name, which is the user's too."""
+def leaks(written: str, secrets: Mapping[str, Known]) -> dict[str, int]:
+    """Return how many secrets of each company are found; `secrets` are by its name."""
     found = {
-        name: sum(any(form in written for form in forms(name, secret)) for secret in of_it)
-        for name, of_it in secrets.items()
+        name: sum(any(form in written for form in forms(known.user, secret)) for secret in known.secrets)
+        for name, known in secrets.items()
     }
     return {name: count for name, count in found.items() if count}
 

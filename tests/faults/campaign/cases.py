@@ -58,6 +58,8 @@ def singles(points: Sequence[Point]) -> list[Case]:
 
 def _off_the_way(points: Sequence[Point]) -> list[tuple[Strike, ...]]:
     """Return a stop at every state that a rotation without a fault does not enter, each with what leads there."""
+    if not any(point.role is Role.RESET_CALL for point in points):
+        return []  # what leads there is told for a registry that generates its passwords
     found: list[tuple[Strike, ...]] = []
     for (function, operation, kind), states in OFF_THE_WAY.items():
         first = next(

@@ -61,6 +61,7 @@ class Role(StrEnum):
     """What a point is to the protocol."""
 
     RESET_CALL = "the reset call"
+    SET_CALL = "the call that sets our password"
     ESCROW_WRITE = "the write of its answer"
     NEW_LOGIN = "the login with the new password"
     LOGIN = "another request with a password that is right"
@@ -174,7 +175,7 @@ def kinds_of(point: Point) -> tuple[Kind, ...]:
         writes = () if action.startswith(READS) else (Kind.ANSWERS_LOST,)
         return (*common, *writes, *((Kind.CONFLICT,) if action == "TransactWriteItems" else ()))
     kinds = (*common, Kind.GATEWAY)
-    if point.role is Role.RESET_CALL:
+    if point.role in (Role.RESET_CALL, Role.SET_CALL):
         return (*kinds, Kind.GATEWAY_AFTER)
     if point.role is Role.LOGIN:
         return (*kinds, Kind.REFUSED_ONCE, Kind.REFUSED_TWICE)

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tests.faults.campaign import recovery
-from tests.faults.campaign.points import AWS, CONTROL_PLANE, MACHINE, REGISTRY, Point, Role, Task
+from tests.faults.campaign.points import AWS, MACHINE, REGISTRY, Point, Role, Task
 from tests.faults.campaign.setting import Setting
-from tests.sandbox.cloudraya import RESET_PATH
 from tests.sandbox.registry_proxy import shown
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.sandbox.aws_faults import Answer, AwsRequest
     from tests.sandbox.wire import Act, Request, Response
-    from tests.sandbox.world import World
+    from tests.sandbox.world import Kind, World
 
 TASKS = ("Begin", "PrepareShard", "Reset", "DeliverShard", "Verify", "VerifyShard", "Report")
 """The states that call a function."""
@@ -85,8 +84,8 @@ class Recorder:
         return seen
 
     def _role(self, server: str, request: Request) -> Role:
-        if server == CONTROL_PLANE and request.path == RESET_PATH.format(id=self._setting.company.name):
-            return Role.RESET_CALL
+        if self._setting.is_reset(server, request):
+            return Role.RESET_CALL if self._setting.kind == "cloudraya" else Role.SET_CALL
         if server != REGISTRY or not shown(request)[0]:
             return Role.OTHER
         is_old = shown(request)[1] == self._setting.company.first_password
@@ -96,14 +95,14 @@ class Recorder:
     @staticmethod
     def _mark_the_escrow_write(seen: Sequence[_Seen]) -> None:
         """Find the write that keeps the answer: what `reset` asks of AWS first after the reset call."""
-        called = next(one.order for one in seen if one.role is Role.RESET_CALL)
-        after = (one for one in seen if one.order > called and one.server == AWS and one.task.function == "reset")
-        next(after).role = Role.ESCROW_WRITE
+        for call in [one.order for one in seen if one.role is Role.RESET_CALL]:
+            after = (one for one in seen if one.order > call and one.server == AWS and one.task.function == "reset")
+            next(after).role = Role.ESCROW_WRITE
 
 
-def record(world: World, name: str) -> list[Point]:
+def record(world: World, name: str, kind: Kind = "cloudraya") -> list[Point]:
     """Run one whole rotation without any fault, and return every point of it, the states entered included."""
-    with Setting(world, name) as setting:
+    with Setting(world, name, kind) as setting:
         recorder = Recorder(setting)
         recorder.listen()
         recovery.ask(setting)

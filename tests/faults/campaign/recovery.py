@@ -107,7 +107,7 @@ def _help(setting: Setting) -> None:
         )["VersionId"]
         resuming.resume(ledger, company.name, version, now)
         return
-    password = Password(setting.world.cloudraya.click_reset(company.name))
+    password = Password(setting.click())
     pasting.paste(ledger, escrow, company.name, password, now=now, clicked_at=now)
     setting.world.cloud.put_event(PASTED_SOURCE, PASTED, {"format": 1, "registry": company.name})
 

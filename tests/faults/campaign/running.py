@@ -21,6 +21,8 @@ from tests.sandbox.world import World
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.sandbox.world import Kind
+
 
 @dataclass
 class Result:
@@ -52,18 +54,18 @@ class Result:
         return f"{self.case.name} {self.seconds:5.1f} s  {self.case}: {end}{person}"
 
 
-def run(cases: Sequence[Case], at_once: int) -> list[Result]:
+def run(cases: Sequence[Case], at_once: int, kind: Kind = "cloudraya") -> list[Result]:
     """Run the cases in a world of their own, `at_once` at a time; each that went wrong is printed at once."""
     with tempfile.TemporaryDirectory() as folder, World(Path(folder), OVERRIDES) as world:
-        return run_in(world, cases, at_once)
+        return run_in(world, cases, at_once, kind)
 
 
-def run_in(world: World, cases: Sequence[Case], at_once: int) -> list[Result]:
+def run_in(world: World, cases: Sequence[Case], at_once: int, kind: Kind = "cloudraya") -> list[Result]:
     """Run the cases in this world, and search everything that was written there: its functions end with that."""
-    secrets: dict[str, list[str]] = {}
+    secrets: dict[str, canaries.Known] = {}
 
     def one(case: Case) -> Result:
-        result = _run(world, case, secrets)
+        result = _run(world, case, kind, secrets)
         if not result.converged:
             say(result)
         return result
@@ -80,9 +82,9 @@ def run_in(world: World, cases: Sequence[Case], at_once: int) -> list[Result]:
     return results
 
 
-def _run(world: World, case: Case, secrets: dict[str, list[str]]) -> Result:
+def _run(world: World, case: Case, kind: Kind, secrets: dict[str, canaries.Known]) -> Result:
     result, began = Result(case), time.monotonic()
-    with Setting(world, case.name) as setting:
+    with Setting(world, case.name, kind) as setting:
         faults = [_fault(setting, strike) for strike in case.strikes]
         for fault in faults:
             fault.put()

@@ -9,10 +9,14 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+import httpx
+
 from rekey.records.plans import from_stored, to_stored
 from rekey.steps.begin import cut
 from tests.faults.campaign.points import AWS, CONTROL_PLANE, REGISTRY, Task
 from tests.sandbox.cloudraya import RESET_PATH
+from tests.sandbox.harbor import API
+from tests.sandbox.harbor_robots import made_up
 from tests.sandbox.registry_proxy import RegistryProxy, shown
 from tests.sandbox.wire import Request
 from tests.sandbox.world import OTHER_REGISTRY, Company, World
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from tests.sandbox.http_server import HttpServer
     from tests.sandbox.lambdas import AtWork
     from tests.sandbox.wire import Json
+    from tests.sandbox.world import Kind
 
 OVERRIDES = {
     **{f"{function}Timeout": "12" for function in ("Begin", "Reset", "Distribute", "Verify", "Report")},
@@ -34,8 +39,8 @@ OVERRIDES = {
     "WaitBudget": "60",
 }
 """Beside the sandbox's own: a takeover waits for the longest function, so none is long."""
-RESET_TIMEOUT = 2
-SETTLE = 1
+_LIMITS = {"timeout": "2s", "settle": "1s"}
+"""Of the reset call."""
 _CONSUMER_TYPES = {"github": "github-secret", "kubernetes": "kubernetes-pull-secret", "webhook": "webhook"}
 _setting_up = threading.Lock()  # the simulators take new accounts one at a time
 _EVENTS_ONLY = ("trigger", "notify", "webhook")
@@ -44,10 +49,10 @@ _EVENTS_ONLY = ("trigger", "notify", "webhook")
 class Setting:
     """A company and the servers it has to do with. To be used as a context manager."""
 
-    def __init__(self, world: World, name: str) -> None:
-        self.world = world
+    def __init__(self, world: World, name: str, kind: Kind = "cloudraya") -> None:
+        self.world, self.kind = world, kind
         with _setting_up:
-            self.company: Company = world.company(name)
+            self.company: Company = world.company(name, kind)
         self.proxy = RegistryProxy(world.registry)
 
     def __enter__(self) -> Self:
@@ -61,19 +66,18 @@ class Setting:
         self.proxy.stop()
 
     def _stand_behind_the_door(self) -> None:
-        company, name = self.company, self.company.name
+        company = self.company
         company.document["registry"]["endpoint"] = self.proxy.url
-        company.document["registry"]["api"]["reset"] = {
-            "method": "PATCH",
-            "path": RESET_PATH.format(id=name),
-            "password_at": "/data/password",
-            "timeout": f"{RESET_TIMEOUT}s",
-            "settle": f"{SETTLE}s",
-        }
+        api = company.document["registry"]["api"]
+        if self.kind == "cloudraya":
+            path = RESET_PATH.format(id=company.name)
+            api["reset"] = {"method": "PATCH", "path": path, "password_at": "/data/password", **_LIMITS}
+        else:
+            api.update(_LIMITS)
         company.push_plan()
         for namespace, secret in company.pull_secrets:
             entries: dict[str, Json] = {
-                self.proxy.host: {"username": name, "password": company.first_password},
+                self.proxy.host: {"username": company.username, "password": company.first_password},
                 OTHER_REGISTRY: {"username": "robot", "password": company.other_password},
             }
             self.world.kubernetes.add_pull_secret(namespace, secret, entries)
@@ -84,7 +88,7 @@ class Setting:
         world = self.world
         return {
             REGISTRY: self.proxy,
-            CONTROL_PLANE: world.cloudraya,
+            CONTROL_PLANE: world.harbor if self.kind == "harbor" else world.cloudraya,
             "github": world.github,
             "kubernetes": world.kubernetes,
             "webhook": world.receiver,
@@ -138,15 +142,43 @@ class Setting:
         authorization = request.headers.get("authorization", "")
         if self.company.name in request.path or self.company.name.encode() in request.body:
             return True
+        if self.kind == "harbor" and server == CONTROL_PLANE and request.path == self._robot:
+            return True
         tokens = (self.company.github_token, self.company.cluster_token)
-        return any(token in authorization for token in tokens) or self.company.name in _claims(authorization)
+        return any(token in authorization for token in tokens) or self.company.name in _said_by(authorization)
+
+    def is_reset(self, server: str, request: Request) -> bool:
+        """Whether a request is the one that changes the password."""
+        paths = {"cloudraya": RESET_PATH.format(id=self.company.name), "harbor": self._robot}
+        return (server, request.method, request.path) == (CONTROL_PLANE, "PATCH", paths[self.kind])
+
+    def click(self) -> str:
+        """Reset the password as a person does in the vendor's console, and return the new one."""
+        if self.kind == "cloudraya":
+            return self.world.cloudraya.click_reset(self.company.name)
+        secret, harbor = made_up(), self.world.harbor
+        url = f"{harbor.url}{self._robot}"
+        httpx.patch(url, json={"secret": secret}, auth=("admin", harbor.admin)).raise_for_status()
+        return secret
+
+    @property
+    def _robot(self) -> str:
+        return f"{API}/robots/{self.company.robot_id}"
+
+    @property
+    def passwords_made(self) -> list[str]:
+        """Every password that a reset put in force."""
+        if self.kind == "harbor":
+            return self.world.harbor.sets(self.company.robot_id)
+        return [reset.password for reset in self.world.cloudraya.resets(self.company.name)]
 
     def operation(self, server: str, request: AwsRequest | Request) -> str:
         """Return what a request is about, in words that are the same for every company."""
         operation = getattr(request, "operation", None)
         if server == AWS and operation is not None:
             return str(operation)
-        said = f"{request.method} {request.path}".replace(self.company.name, "NAME")
+        path = request.path.replace(self._robot, f"{API}/robots/ID") if self.kind == "harbor" else request.path
+        said = f"{request.method} {path}".replace(self.company.name, "NAME")
         if server != REGISTRY or not isinstance(request, Request):
             return said
         user, password = shown(request)
@@ -154,13 +186,11 @@ class Setting:
         return f"{said} as {who}"
 
 
-def _claims(authorization: str) -> str:
-    """Return what a JWT says, or nothing."""
-    _, _, token = authorization.partition(" ")
-    parts = token.split(".")
-    if len(parts) != 3:
-        return ""
+def _said_by(authorization: str) -> str:
+    """Return the claims of a JWT, or the user and password of Basic, or nothing."""
+    scheme, _, value = authorization.partition(" ")
+    part = value if scheme.lower() == "basic" else value.split(".")[1] if value.count(".") == 2 else ""
     try:
-        return base64.urlsafe_b64decode(parts[1] + "==").decode()
+        return base64.urlsafe_b64decode(part + "==").decode()
     except (binascii.Error, ValueError):
         return ""

@@ -78,7 +78,7 @@ def _row(what: str, kind: str, group: Sequence[Result]) -> str:
 
 
 def _named(point: Point) -> str:
-    if point.role in (Role.RESET_CALL, Role.ESCROW_WRITE, Role.NEW_LOGIN):
+    if point.role in (Role.RESET_CALL, Role.SET_CALL, Role.ESCROW_WRITE, Role.NEW_LOGIN):
         return f"{point.task.function}: {point.role.value}"
     if point.server == AWS:
         return f"{point.task.function}: {point.operation}"

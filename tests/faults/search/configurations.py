@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rekey.model.request import Reason
 from rekey.protocol import Way
-from tests.faults.search.model import Configuration, Fault, Guard
+from tests.faults.search.model import Configuration, Fault
 
 _CALL = {Fault.LOST_ANSWER, Fault.LATE_EFFECT, Fault.DROPPED_CALL, Fault.REFUSAL}
 _GARBAGE = {Fault.GARBAGE, Fault.GARBAGE_WITHOUT_EFFECT, Fault.GARBAGE_LATE}
@@ -36,9 +36,18 @@ LEAK = replace(_of("compromised", 2, _CALL, {Fault.AWAY}), reason=Reason.COMPROM
 FIRST = replace(_of("first adoption, by a reset", 2, _CALL, _RUN), adopting=True)
 TAKES = _of("taking, without a change mark", 2, _CALL, _RUN, way=Way.TAKES)
 TAKES_MARK = replace(_of("taking, with a change mark", 2, _CALL, _RUN, way=Way.TAKES), mark=True)
-MANUAL = replace(_of("manual: wrong and old pastes", 2, {Fault.WRONG_PASTE, Fault.OLD_PASTE}, way=Way.MANUAL), clicks=2, pastes=2)
-MANUAL_CRASH = replace(_of("manual: crashes and duplicates", 2, {Fault.CRASH, Fault.DUPLICATE}, way=Way.MANUAL), clicks=2, pastes=2)
-MANUAL_FIRST = replace(_of("manual: first adoption", 1, {Fault.CRASH, Fault.WRONG_PASTE}, way=Way.MANUAL), adopting=True, clicks=2, pastes=2)
+MANUAL = replace(
+    _of("manual: wrong and old pastes", 2, {Fault.WRONG_PASTE, Fault.OLD_PASTE}, way=Way.MANUAL), clicks=2, pastes=2
+)
+MANUAL_CRASH = replace(
+    _of("manual: crashes and duplicates", 2, {Fault.CRASH, Fault.DUPLICATE}, way=Way.MANUAL), clicks=2, pastes=2
+)
+MANUAL_FIRST = replace(
+    _of("manual: first adoption", 1, {Fault.CRASH, Fault.WRONG_PASTE}, way=Way.MANUAL),
+    adopting=True,
+    clicks=2,
+    pastes=2,
+)
 PASTE = replace(_of("needs attention, and a wrong paste", 2, {Fault.GARBAGE, Fault.WRONG_PASTE}), clicks=2, pastes=2)
 
 ALL = (

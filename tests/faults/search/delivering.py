@@ -89,7 +89,9 @@ def _ask_new(model: Model, world: World, number: int, rotation: Rotation) -> lis
             changed = book.having(me.rotation, new_verdict=verdict)
             attempt = book.having(me.attempt, login=verdict)
             after = commit(model, asked, me, changed, attempt)
-            found.append(Turn(said, STEP, replaced(after, number, me._replace(rotation=changed, attempt=attempt, at="old"))))
+            found.append(
+                Turn(said, STEP, replaced(after, number, me._replace(rotation=changed, attempt=attempt, at="old")))
+            )
         elif verdict is LoginVerdict.REFUSED:
             refusals = rotation.new_refusals + 1
             changes: dict[str, object] = {"new_refusals": refusals, "wrong_logins": rotation.wrong_logins + 1}
@@ -146,7 +148,9 @@ def report(model: Model, world: World, number: int) -> list[Turn]:
         return [Turn("ends without a rotation", STEP, finish(handed_back(world, lingers, model), number, "ended"))]
     rotation = book.rotation(line.rotation)
     phase = _end(rotation, line)
-    world = world._replace(ledger=world.ledger.having_line(line._replace(rotation=book.having(line.rotation, phase=phase))))
+    world = world._replace(
+        ledger=world.ledger.having_line(line._replace(rotation=book.having(line.rotation, phase=phase)))
+    )
     if rotation.completed and rotation.called_at is not None:
         world = _closed(world, line, rotation)
     return [Turn(f"reports {phase}", STEP, finish(handed_back(world, lingers, model), number, "ended"))]

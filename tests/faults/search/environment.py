@@ -140,7 +140,8 @@ def _stopped(model: Model, world: World, execution: Execution) -> Turn:
     return Turn(f"{execution.arn} is stopped", FAULT, world)
 
 
-def _due(model: Model, world: World) -> bool:
+def due(model: Model, world: World) -> bool:
+    """Whether the tick would start an execution (`steps/trigger.py`)."""
     line = world.ledger.latest
     rotation = model.book.rotation(line.rotation) if line is not None else None
     if line is None or rotation is None or not rotation.phase.open:
@@ -156,7 +157,7 @@ def _due(model: Model, world: World) -> bool:
 
 
 def _tick(model: Model, world: World) -> list[Turn]:
-    if not _due(model, world):
+    if not due(model, world):
         return []
     if not world.executions:
         return [Turn("the tick starts an execution", STEP, _started(model, world))]
@@ -185,13 +186,13 @@ def _other_faults(model: Model, world: World) -> list[Turn]:
         if world.backup is None and world.faults == model.config.faults:
             found.append(Turn("a backup of the ledger is made", STEP, world._replace(backup=world.ledger)))
         elif world.backup is not None and world.faults > 0:
-            restored = paid._replace(
-                ledger=world.backup, backup=None, truth=world.truth._replace(restored=True)
-            )
+            restored = paid._replace(ledger=world.backup, backup=None, truth=world.truth._replace(restored=True))
             found.append(Turn("the ledger is restored from its backup", FAULT, restored))
     if model.may(world, Fault.REDRIVE) and world.ended is not None and not world.executions:
         redriven = world.ended._replace(redrive=world.ended.redrive + 1)
-        found.append(Turn("the stopped execution is redriven", FAULT, having_execution(paid, redriven)._replace(ended=None)))
+        found.append(
+            Turn("the stopped execution is redriven", FAULT, having_execution(paid, redriven)._replace(ended=None))
+        )
     if world.arrivals < model.config.requests:
         request = Request(world.arrivals)
         ledger = world.ledger._replace(requests=(*world.ledger.requests, request))

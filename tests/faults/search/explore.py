@@ -2,16 +2,15 @@
 
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rekey.model.rotation import Phase
-from rekey.protocol import Act
 from tests.faults.search import environment
-from tests.faults.search.model import FAULT, HELP, LIMITS, Configuration, Model, Violation
-from tests.faults.search.world import Ledger, Person, Registry, Request, Store, Truth, Version, World, Held
+from tests.faults.search.model import HELP, LIMITS, Configuration, Model, Violation
+from tests.faults.search.world import Held, Ledger, Person, Registry, Request, Store, Truth, Version, World
 
-_KINDS = {FAULT: 2, HELP: 1}
+Holds = Callable[[World], bool]
 
 
 @dataclass
@@ -63,6 +62,7 @@ class Search:
         self.worlds: list[World] = []
         self.came_from = array("q")
         self.labels: list[str] = []
+        self.texts: dict[str, str] = {}
         self.before: list[array[int]] = []
         """For each state the states that lead to it without a fault, times two, plus one where a person helps."""
 
@@ -85,7 +85,7 @@ class Search:
             number = self.numbers[world] = len(self.worlds)
             self.worlds.append(world)
             self.came_from.append(parent)
-            self.labels.append(label)
+            self.labels.append(self.texts.setdefault(label, label))
             self.before.append(array("q"))
         return number
 
@@ -120,13 +120,15 @@ class Search:
         lost = next((number for number, reached in enumerate(ends) if not reached), None)
         if lost is not None:
             raise _Bad("no good end can be reached, and no person is called", lost)
-        helpable = [number for number in stuck if self.worlds[number].person.clicks and self.worlds[number].person.pastes]
+        helpable = [
+            number for number in stuck if self.worlds[number].person.clicks and self.worlds[number].person.pastes
+        ]
         helped = self._back([number for number, is_good in enumerate(good) if is_good], helped=True)
         lost = next((number for number in helpable if not helped[number]), None)
         if lost is not None:
             raise _Bad("a person who resets and pastes does not lead out of it", lost)
 
-    def _all(self, holds: "Holds") -> list[int]:
+    def _all(self, holds: Holds) -> list[int]:
         return [number for number, world in enumerate(self.worlds) if holds(world)]
 
     def _back(self, ends: list[int], *, helped: bool) -> bytearray:
@@ -158,10 +160,12 @@ class Search:
         return (same and nothing) or (bool(world.truth.foreign) and nothing)
 
     def _stuck(self, world: World) -> bool:
-        return self._quiet(world) and self._phase(world) in (Phase.NEEDS_ATTENTION, Phase.READY) and not self._due(world)
+        return (
+            self._quiet(world) and self._phase(world) in (Phase.NEEDS_ATTENTION, Phase.READY) and not self._due(world)
+        )
 
     def _due(self, world: World) -> bool:
-        return environment._due(self.model, world)
+        return environment.due(self.model, world)
 
     def _needless(self, world: World) -> bool:
         """Whether a person is asked for though the live password is in hand and there are logins left."""
@@ -191,8 +195,3 @@ class _Bad(Exception):
     def __init__(self, what: str, state: int, last: str = "") -> None:
         super().__init__(what)
         self.what, self.state, self.last = what, state, last
-
-
-from collections.abc import Callable  # noqa: E402
-
-Holds = Callable[[World], bool]

@@ -24,6 +24,8 @@ class Removal:
 
     guard: Guard
     configuration: Configuration
+    slow: bool = False
+    """Whether it takes more than some seconds to fail."""
 
 
 def search(configuration: Configuration, guard: Guard | None = None) -> Found:

@@ -13,9 +13,7 @@ READY_FOR = 3
 """Seconds."""
 
 
-def be_ready(
-    world: World, verdict: LoginVerdict | None, rotation: Rotation, wrong: int
-) -> dict[str, object]:
+def be_ready(world: World, verdict: LoginVerdict | None, rotation: Rotation, wrong: int) -> dict[str, object]:
     """Return what a rotation becomes that waits for a click."""
     return {
         "phase": Phase.READY,
@@ -139,9 +137,7 @@ def _resumed(model: Model, world: World) -> World:
     attempts = line.attempts
     if attempts and book.attempt(attempts[-1]).outcome is None:
         last = book.attempt(attempts[-1])
-        anew = book.having(
-            attempts[-1], reading=last.reading + 1, refusals=0, login=None, staged=None, old_refusals=0
-        )
+        anew = book.having(attempts[-1], reading=last.reading + 1, refusals=0, login=None, staged=None, old_refusals=0)
         attempts = (*attempts[:-1], anew)
     person = world.person
     return world._replace(

@@ -130,7 +130,9 @@ def _opened(model: Model, world: World, number: int) -> list[Turn]:
         line = line._replace(rotation=book.having(line.rotation, execution=function.arn))
     else:
         if not any(request.open for request in ledger.requests):
-            free = handed_back(world._replace(ledger=ledger), function.retried and not model.without(Guard.RETRIES_SEEN), model)
+            free = handed_back(
+                world._replace(ledger=ledger), function.retried and not model.without(Guard.RETRIES_SEEN), model
+            )
             return [Turn("nothing is asked for: stops", STEP, finish(free, number, "ended"))]
         line, label = _fresh(model, world, line, function), "opens a rotation"
         world = world._replace(truth=world.truth._replace(wrong=0, uncounted=0))

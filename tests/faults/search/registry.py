@@ -71,7 +71,9 @@ def sent(model: Model, world: World, function: Function, password: int) -> list[
     if model.may(world, Fault.GARBAGE_LATE):
         flying = (*world.registry.flying, Flying(given, SETTLE))
         away = world._replace(registry=world.registry._replace(flying=flying))
-        hidden = unknown if taking else function._replace(at="sent", answer=Answer(GARBAGE, readable=False, called=called))
+        hidden = (
+            unknown if taking else function._replace(at="sent", answer=Answer(GARBAGE, readable=False, called=called))
+        )
         ways.append(("an answer nobody understands, and the call acts late", True, _lost(away), hidden))
     return ways
 

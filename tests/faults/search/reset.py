@@ -189,7 +189,9 @@ class Reset:
         in_time = LIMITS.call <= timedelta(seconds=self.me.left)
         if not in_time or not any(request.open for request in self.world.ledger.requests):
             return self._stop()
-        rotation = self.book.having(self.me.rotation, phase=Phase.RESETTING, gate_at=moment(0), reason=self.model.config.reason)
+        rotation = self.book.having(
+            self.me.rotation, phase=Phase.RESETTING, gate_at=moment(0), reason=self.model.config.reason
+        )
         world = commit(self.model, self.world, self.me, rotation)
         return [self._turn("passes the gate", world, rotation=rotation)]
 
@@ -306,7 +308,9 @@ class Reset:
             return [Turn("escrow and store refuse", kind, finish(world, self.number, "reset"))]
         rotation, attempt = _was_reset()
         seen = self._sees(kept=True, readable=True)
-        turn = self._to_write("stages, since the escrow refuses", staged, rotation, attempt | {"staged": token}, seen=seen, kind=kind)
+        turn = self._to_write(
+            "stages, since the escrow refuses", staged, rotation, attempt | {"staged": token}, seen=seen, kind=kind
+        )
         me = turn.world.functions[self.number]._replace(password=answer.password)
         return [turn._replace(world=put(turn.world, self.number, me))]
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from types_boto3_kms import KMSClient
 
 _NONCE_BYTES = 12
+OF_CHECK = 0
+"""Number of the attempt that `check` is made with: real ones count from 1."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Stray:
     kind: AttemptKind
     called_at: datetime | None
     raw: bytes = field(repr=False)
+    of_check: bool = False
+    """Left by a `check` that was cut off: no answer of anybody's."""
 
 
 class Escrow:
@@ -123,8 +127,9 @@ class Escrow:
         if item is None or "sealed" not in item:
             return None
         context = {"registry": registry, "generation": str(item["generation"]), "attempt": str(item["attempt"])}
-        called = item.get("called_at")
-        return Stray(token, AttemptKind(item["kind"]), parse(called) if called else None, self._open(item, context))
+        called = parse(item["called_at"]) if item.get("called_at") else None
+        raw = self._open(item, context)
+        return Stray(token, AttemptKind(item["kind"]), called, raw, of_check=item["attempt"] == OF_CHECK)
 
     def moving(self, stray: Stray, attempt: Attempt, envelope: Envelope) -> list[Write]:
         """Return the writes that hand a stray answer to an attempt of its own."""
@@ -138,7 +143,11 @@ class Escrow:
 
     def delete(self, attempt: Attempt) -> None:
         """Leave a tombstone in place of the answer."""
-        self._table.write(Write(key=_key(attempt), item={"format": 1, "deleted": True}, condition=""))
+        self.discard(**_key(attempt))
+
+    def discard(self, pk: str, sk: str) -> None:
+        """Leave a tombstone in place of an answer whose registry and token are known, and its attempt is not."""
+        self._table.write(Write(key={"pk": pk, "sk": sk}, item={"format": 1, "deleted": True}, condition=""))
 
     def tokens(self, registry: str) -> list[str]:
         """Return the keys of all answers of a registry that are there, never a value."""
@@ -148,7 +157,7 @@ class Escrow:
     def check(self, probe: Attempt) -> None:
         """Prove with nothing at stake that an answer could be kept, read and deleted.
 
-        `probe` is an attempt that never makes a call. Raises Denied, NotFound, Unfit, Unreachable.
+        `probe` is an attempt that never makes a call, number OF_CHECK. Raises Denied, NotFound, Unfit, Unreachable.
         """
         said = os.urandom(16)
         self.put(probe, self.envelope(probe), said)

@@ -11,6 +11,7 @@ from rekey.errors import RekeyError
 from rekey.gate import Check
 from rekey.model.plan import Plan
 from rekey.model.rotation import Attempt, AttemptKind, Rotation
+from rekey.records.escrow import OF_CHECK
 from rekey.records.folder import ShardFile
 from rekey.steps.bench import Bench
 
@@ -20,7 +21,7 @@ def before_reset(bench: Bench, rotation: Rotation, plan: Plan, registry: Registr
     probe = Attempt(
         registry=rotation.registry,
         generation=rotation.generation,
-        number=0,
+        number=OF_CHECK,
         kind=AttemptKind.RESET,
         nonce=secrets.token_hex(16),
         deadline=runtime.now(),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from rekey import runtime
 from rekey.errors import Conflict
 from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, Fence, Phase, Rotation
+from rekey.records.escrow import Stray
 from rekey.steps.bench import Bench
 
 _DECIDED = frozenset(
@@ -38,14 +39,16 @@ def settle(
         if known is not None and known.outcome in _DECIDED:
             bench.escrow.delete(known)
         elif (known is None or known.outcome is AttemptOutcome.LOST) and (latest is None or latest.outcome is not None):
-            return _adopt(bench, fence, rotation, token)
+            stray = bench.escrow.stray(rotation.registry, token)
+            if stray is None:
+                raise Conflict("an answer in the escrow went while it was looked at: looked at again")
+            if not stray.of_check:
+                return _adopt(bench, fence, rotation, stray)
+            bench.escrow.discard(rotation.registry, token)
     return rotation, latest
 
 
-def _adopt(bench: Bench, fence: Fence, rotation: Rotation, token: str) -> tuple[Rotation, Attempt]:
-    stray = bench.escrow.stray(rotation.registry, token)
-    if stray is None:
-        raise Conflict("an answer in the escrow went while it was looked at: looked at again")
+def _adopt(bench: Bench, fence: Fence, rotation: Rotation, stray: Stray) -> tuple[Rotation, Attempt]:
     now, number = runtime.now(), rotation.attempts + 1
     attempt = Attempt(
         registry=rotation.registry,

@@ -1,0 +1,60 @@
+"""`python -m tests.faults.search`: the questions, the states looked at, and what came of each; then every guard.
+
+`--all` looks at every state of every question; without it each is left after as many as fit into a minute in all.
+"""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tests.faults.search.configurations import ALL
+from tests.faults.search.explore import Found
+from tests.faults.search.guards import HARMLESS, REMOVALS, search
+
+_A_PART = 12_000
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the tables; return 1 where an invariant is broken, or a guard is not missed."""
+    parser = ArgumentParser(prog="python -m tests.faults.search", description=__doc__)
+    parser.add_argument("--all", action="store_true", help="look at every state")
+    parser.add_argument("--only", default="", help="questions whose name contains this")
+    parser.add_argument("--no-guards", action="store_true", help="take no guard out")
+    options = parser.parse_args(arguments)
+    bad = 0
+    _line("configuration", "states", "transitions", "depth", "seconds", "result")
+    for configuration in ALL:
+        if options.only in configuration.name:
+            asked = configuration if options.all else replace(configuration, most=_A_PART)
+            bad += _said(configuration.name, search(asked))
+    for removal in () if options.no_guards or options.only else REMOVALS:
+        found = search(removal.configuration, removal.guard)
+        missed = f"fails, as it must: {found.problem}" if found.problem else "HOLDS: the guard is not missed"
+        _row(f"without {removal.guard}", found, missed)
+        bad += not found.problem
+    for removal in HARMLESS if options.all and not options.no_guards else ():
+        found = search(removal.configuration, removal.guard)
+        _row(f"without {removal.guard}", found, found.result)
+    return 1 if bad else 0
+
+
+def _said(name: str, found: Found) -> int:
+    _row(name, found, found.result)
+    for line in found.trace:
+        sys.stdout.write(f"    {line}\n")
+    return 1 if found.problem else 0
+
+
+def _row(name: str, found: Found, result: str) -> None:
+    numbers = (found.states, found.transitions, found.depth, f"{found.seconds:.1f}")
+    _line(name, *map(str, numbers), result)
+
+
+def _line(name: str, states: str, transitions: str, depth: str, seconds: str, result: str) -> None:
+    sys.stdout.write(f"{name:<52}{states:>9}{transitions:>12}{depth:>6}{seconds:>8}  {result}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
