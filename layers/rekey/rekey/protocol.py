@@ -177,9 +177,13 @@ def _without_attempt(records: Records, seen: Seen, limits: Limits, now: datetime
 
 def _after(rotation: Rotation, last: Attempt | None, limits: Limits, now: datetime) -> Step:
     """Return what follows from the last attempt's end: the first one, another one, or none."""
+    if last is not None and last.outcome is AttemptOutcome.REFUSED and rotation.resets:
+        # An earlier call killed the old password: a stopped rotation would forget that, and stop for ever.
+        why = f"an earlier reset's answer was lost, and the registry refuses another: {last.said}. Reset it by hand and `rekey paste`"
+        return Step(Act.ATTENTION, why=why)
     if last is not None and last.outcome is AttemptOutcome.REFUSED:
         return Step(Act.STOP, why=f"the registry refused to reset: {last.said}")
-    if last is not None and last.end is CallEnd.NOT_SENT:
+    if last is not None and last.end is CallEnd.NOT_SENT and not rotation.resets:
         return Step(Act.STOP, why=f"the reset call could not be sent: {last.said}")
     if rotation.resets >= limits.max_resets:
         why = f"{rotation.resets} resets, and each answer was lost: reset in the console and `rekey paste` the password"
@@ -205,7 +209,7 @@ def _without_paste(rotation: Rotation, seen: Seen, limits: Limits, now: datetime
     if rotation.old_refusals >= REFUSALS_THAT_COUNT:
         why = "the old password is dead and nobody pasted the new one: `rekey paste` it, or reset once more and paste"
         return Step(Act.ATTENTION, why=why)
-    return Step(Act.ASK_OLD) if seen.old is None else Step(Act.WAIT, until=now + limits.refusal_pause)
+    return _ask_old(rotation, seen, limits, now)
 
 
 def _before_call(records: Records, attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
@@ -287,10 +291,12 @@ def _unreadable(rotation: Rotation, attempt: Attempt, seen: Seen, limits: Limits
     """Keep an answer that cannot be understood. Only an old password that is still good says that nothing happened."""
     adopted = attempt.kind is AttemptKind.ADOPTED  # nobody knows what was asked before its call: ask the store's now
     to_ask = attempt.old_version is not None and (adopted or attempt.old_before is LoginVerdict.ACCEPTED)
-    if not to_ask or attempt.old_refusals >= REFUSALS_THAT_COUNT:
-        return Step(Act.ATTENTION, why=seen.unreadable)
-    if now < _settled_at(attempt, limits):
+    if now < _settled_at(attempt, limits):  # also before a person is called, who would reset while it may still act
         return Step(Act.WAIT, until=_settled_at(attempt, limits) + _TICK)
+    known = adopted and attempt.old_version == rotation.old_version  # asked for an earlier attempt: a fact that stands
+    refusals = max(attempt.old_refusals, rotation.old_refusals) if known else attempt.old_refusals
+    if not to_ask or refusals >= REFUSALS_THAT_COUNT:
+        return Step(Act.ATTENTION, why=seen.unreadable)
     if seen.old is LoginVerdict.ACCEPTED and adopted:
         return Step(Act.CLOSE, outcome=AttemptOutcome.STALE) if seen.deleted else Step(Act.DELETE)
     if seen.old is LoginVerdict.ACCEPTED:

@@ -152,7 +152,7 @@ def report(model: Model, world: World, number: int) -> list[Turn]:
         ledger=world.ledger.having_line(line._replace(rotation=book.having(line.rotation, phase=phase)))
     )
     if rotation.completed and rotation.called_at is not None:
-        world = _closed(world, line, rotation)
+        world = _closed(world, rotation)
     return [Turn(f"reports {phase}", STEP, finish(handed_back(world, lingers, model), number, "ended"))]
 
 
@@ -167,7 +167,7 @@ def _end(rotation: Rotation, line: Line) -> Phase:
     return Phase.NEEDS_ATTENTION if rotation.logins_spent else rotation.phase
 
 
-def _closed(world: World, line: Line, rotation: Rotation) -> World:
+def _closed(world: World, rotation: Rotation) -> World:
     called, requests = rotation.called_at, []
     version = world.store.find(rotation.store_version or "")
     assert called is not None

@@ -23,6 +23,7 @@ from tests.faults.search.model import (
     replaced,
     unused,
 )
+from tests.faults.search.records import moment
 from tests.faults.search.reset import Reset
 from tests.faults.search.world import Execution, Flying, Function, Ledger, Request, World
 
@@ -152,7 +153,7 @@ def due(model: Model, world: World) -> bool:
     if rotation.phase is Phase.NEEDS_ATTENTION:
         return paste
     if rotation.phase is Phase.READY:
-        return paste or rotation.ready_until is None or (rotation.ready_until - manual.moment(0)).total_seconds() <= 0
+        return paste or rotation.ready_until is None or (rotation.ready_until - moment(0)).total_seconds() <= 0
     return True
 
 
@@ -185,8 +186,12 @@ def _other_faults(model: Model, world: World) -> list[Turn]:
     if Fault.RESTORE in model.config.may:
         if world.backup is None and world.faults == model.config.faults:
             found.append(Turn("a backup of the ledger is made", STEP, world._replace(backup=world.ledger)))
-        elif world.backup is not None and world.faults > 0:
-            restored = paid._replace(ledger=world.backup, backup=None, truth=world.truth._replace(restored=True))
+        elif world.backup is not None and world.faults > 0 and not world.functions:
+            # Who restores a ledger waits for the functions' timeout.
+            # A rotation is asked for then: a ledger that forgot one cannot say that the password was not delivered.
+            asked = world.backup._replace(requests=(*world.backup.requests, Request(world.arrivals)))
+            truth = world.truth._replace(restored=True)
+            restored = paid._replace(ledger=asked, backup=None, truth=truth, arrivals=world.arrivals + 1)
             found.append(Turn("the ledger is restored from its backup", FAULT, restored))
     if model.may(world, Fault.REDRIVE) and world.ended is not None and not world.executions:
         redriven = world.ended._replace(redrive=world.ended.redrive + 1)

@@ -39,6 +39,18 @@ def settled(model: Model, world: World, function: Function) -> tuple[str, World,
     return "enters", world, function
 
 
+def has_stray(model: Model, world: World, function: Function) -> bool:
+    """Whether there is an answer that another look at the escrow would take up."""
+    line = world.ledger.line(function.generation)
+    mine = model.attempts_of(line) if line is not None else ()
+    attempts = [model.book.attempt(number) for number in mine]
+    known = {attempt.escrow_token: attempt for attempt in attempts}
+    answers = [known.get(kept.token) for kept in world.escrow if kept.answer is not None]
+    if attempts and attempts[-1].outcome is None:
+        return None in answers
+    return any(attempt is None or _adoptable(model, attempt.outcome) for attempt in answers)
+
+
 def _adoptable(model: Model, outcome: AttemptOutcome | None) -> bool:
     return outcome is AttemptOutcome.LOST or (
         outcome is AttemptOutcome.REPLACED and not model.without(Guard.REPLACED_ADOPTED)
@@ -52,7 +64,7 @@ def _adopted(model: Model, world: World, function: Function, stray: Kept) -> tup
     rotation = model.book.rotation(function.rotation)
     number = rotation.attempts + 1
     came = AttemptKind.PASTED if answer.pasted else AttemptKind.RESET
-    attempt = attempt_of(model, world, function.generation, number, AttemptKind.ADOPTED, 0).having(
+    attempt = attempt_of(model, world, (function.generation, number), AttemptKind.ADOPTED, 0).having(
         adopted=came,
         called_at=after_arrivals(answer.called) if answer.called != NONE else None,
         call_ended_at=moment(0),

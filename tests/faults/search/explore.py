@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 
 from rekey.model.rotation import Phase
 from tests.faults.search import environment
-from tests.faults.search.model import HELP, LIMITS, Configuration, Model, Violation
-from tests.faults.search.world import Held, Ledger, Person, Registry, Request, Store, Truth, Version, World
+from tests.faults.search.model import HELP, LIMITS, Configuration, Fault, Model, Violation
+from tests.faults.search.world import OLD, Held, Ledger, Person, Registry, Request, Store, Truth, Version, World
+
+_WRONG = -3
+_MOST_CLAIMS = 8
+"""Attempts and pastes of a run: what goes on to claim is not looked at any further, and counts as no end."""
 
 Holds = Callable[[World], bool]
 
@@ -34,7 +38,7 @@ class Found:
 
 def start(configuration: Configuration) -> World:
     """Return the first state: one request is open, and nothing has happened."""
-    old = Version("old", 0, 0)
+    old = Version("old", _WRONG if configuration.forgotten else OLD, 0)
     store = Store(None) if configuration.adopting else Store(old, (old,))
     person = Person(clicks=configuration.clicks, pastes=configuration.pastes, resumes=configuration.resumes)
     return World(
@@ -95,7 +99,7 @@ class Search:
         while at < len(self.worlds):
             world = self.worlds[at]
             try:
-                turns = environment.turns(self.model, world)
+                turns = [] if world.claims > _MOST_CLAIMS else environment.turns(self.model, world)
             except Violation as violation:
                 raise _Bad(str(violation), at) from None
             for label, kind, after in turns:
@@ -155,8 +159,12 @@ class Search:
         phase, current = self._phase(world), world.store.current
         same = current is not None and current.password == world.registry.password == world.consumer.password
         nothing = not world.answers and not any(request.open for request in world.ledger.requests)
+        if world.claims > _MOST_CLAIMS and self.model.config.may & {Fault.LIE, Fault.CONSOLE, Fault.RESTORE}:
+            return True  # stops, says so and tries again, until the registry is well or a person pastes
         if not self._quiet(world) or (phase is not None and phase.open):
             return False
+        if phase is Phase.STOPPED and (world.truth.foreign or world.truth.restored):
+            return True  # it is said that somebody else reset it, or that nobody knows who did
         return (same and nothing) or (bool(world.truth.foreign) and nothing)
 
     def _stuck(self, world: World) -> bool:

@@ -11,7 +11,7 @@ def broken(what: str) -> Violation:
 
 
 def at_call(world: World) -> None:
-    """No reset while a live password is in hand: kept, staged or in the store and not delivered yet."""
+    """Assert that no live password is in hand: kept, staged, or in the store and not delivered yet."""
     live = world.registry.password
     for answer in world.answers:
         if answer.password == live:
@@ -28,7 +28,7 @@ def at_call(world: World) -> None:
 
 
 def at_effect(world: World) -> None:
-    """Resets of ours that acted are no more than one a generation, and one for each answer that was lost."""
+    """Assert that no more resets acted than one a generation, and one for each answer that was lost."""
     truth = world.truth
     generations = len({generation for generation, _ in truth.promoted})
     if truth.effects > truth.restored + generations + 1 + truth.lost:
@@ -36,7 +36,7 @@ def at_effect(world: World) -> None:
 
 
 def at_login(world: World) -> None:
-    """Wrong logins stay within the budget."""
+    """Assert that wrong logins stay within the budget."""
     if world.truth.restored:
         return  # what was counted is forgotten
     if world.truth.wrong > LIMITS.wrong_logins + world.truth.uncounted:
@@ -44,7 +44,7 @@ def at_login(world: World) -> None:
 
 
 def at_promote(world: World, before: Version | None, after: Version) -> None:
-    """The store never goes back, and gets what the registry takes, unless somebody else reset it."""
+    """Assert that the store never goes back, and gets what the registry takes, unless somebody else reset it."""
     if before is not None and before.generation > after.generation:
         raise broken(f"generation {after.generation} overwrites {before.generation} in the store")
     if after.password != world.registry.password and not world.truth.foreign:
@@ -54,12 +54,12 @@ def at_promote(world: World, before: Version | None, after: Version) -> None:
         for generation, password in world.truth.promoted
         if generation == after.generation and password != after.password
     ]
-    if twice:
+    if twice and not world.truth.restored:
         raise broken(f"generation {after.generation} is promoted twice, with two passwords")
 
 
-def at_telling(world: World, held: Held, tried: bool) -> None:
-    """A consumer gets what the store has, tried or positively answered, and never an older generation."""
+def at_telling(world: World, held: Held, *, tried: bool) -> None:
+    """Assert that a consumer gets what the store has, tried or positively answered, and never an older generation."""
     if world.consumer.generation > held.generation:
         raise broken(f"generation {held.generation} overwrites {world.consumer.generation} at the consumer")
     if not tried:
@@ -69,7 +69,7 @@ def at_telling(world: World, held: Held, tried: bool) -> None:
 
 
 def at_deleting(world: World, answer: Answer | None) -> None:
-    """A live password leaves the escrow only when the store has it in force."""
+    """Assert that a live password leaves the escrow only when the store has it in force."""
     if answer is None or answer.password != world.registry.password:
         return
     current = world.store.current
@@ -78,7 +78,7 @@ def at_deleting(world: World, answer: Answer | None) -> None:
 
 
 def at_closing(world: World, arrived: int, password: int) -> None:
-    """A request is closed only by a reset that came after it."""
+    """Assert that a request is closed only by a reset that came after it."""
     birth = world.truth.births[password] if 0 <= password < len(world.truth.births) else NONE
     if birth <= arrived:
         raise broken("a request is closed by a reset that was called before it arrived")

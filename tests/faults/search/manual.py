@@ -36,7 +36,7 @@ def turns(model: Model, world: World) -> list[Turn]:
     adopting = model.config.adopting and phase is None
     waited_for = (phase is Phase.READY and model.config.way is Way.MANUAL) or stuck
     last = model.book.attempt(line.attempts[-1]) if line is not None and line.attempts else None
-    pasting = last is not None and last.kind is not AttemptKind.RESET and last.outcome is None
+    pasting = last is not None and last.kind is AttemptKind.PASTED and last.outcome is None
     if person.clicks and waited_for and not pasting:
         found.append(Turn("a person resets in the console", _kind(model, stuck), _clicked(world)))
     if model.may(world, Fault.CONSOLE):
@@ -97,7 +97,9 @@ def pasted(model: Model, world: World, password: int) -> World:
     number = rotation.attempts + 1
     waiting = rotation.phase is Phase.READY
     known = rotation.ready_at if rotation.old_before is LoginVerdict.ACCEPTED else None
-    attempt = attempt_of(model, world, line.generation, number, AttemptKind.PASTED, 0).having(
+    if model.config.adopting and password > OLD:
+        known = after_arrivals(world.truth.births[password])  # the person says when: nobody else can know
+    attempt = attempt_of(model, world, (line.generation, number), AttemptKind.PASTED, 0).having(
         called_at=known, call_ended_at=moment(0)
     )
     changes: dict[str, object] = {
@@ -126,7 +128,7 @@ def _paste_line(model: Model, latest: Line | None, rotation: Rotation | None) ->
     reused = rotation is not None and rotation.phase is Phase.STOPPED
     generation = latest.generation + (not reused) if latest is not None else 1
     attempts = rotation.attempts if rotation is not None and reused else 0
-    fresh = rotation_of(generation, Phase.RESETTING, model.config.reason, "", attempts)
+    fresh = rotation_of(generation, model.config.reason, "", attempts)
     return Line(generation, model.book.add(fresh), latest.attempts if latest is not None and reused else ())
 
 

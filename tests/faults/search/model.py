@@ -69,6 +69,12 @@ class Guard(StrEnum):
     """A paste comes from a person who has looked: its logins count from nought."""
     RETRIES_SEEN = auto()
     """Handing back knows that a task was tried again, and not only that it was caught."""
+    STRAY_FIRST = auto()
+    """Before a person is called, an answer is tried that the ledger has forgotten."""
+    OWN_PROMOTION = auto()
+    """A paste that is what this very rotation promoted, unnoticed, is no wrong one."""
+    OLD_ASKED_ONCE = auto()
+    """A refusal of the old password before a call is not asked for again by the next attempt."""
     SECOND_REFUSAL = auto()
     DRAIN_AT_TAKEOVER = auto()
     DRAIN_AT_HAND_BACK = auto()
@@ -81,8 +87,6 @@ class Guard(StrEnum):
     LEASE_TAG = auto()
     STORE_ASKED = auto()
     """Begin asks the store for its generation."""
-    STORE_ASKED_BEFORE_CALL = auto()
-    """So does `reset`, when it gets ready to call."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Configuration:
     mark: bool = False
     adopting: bool = False
     """There is no old password in the store."""
+    forgotten: bool = False
+    """What the store calls the password is not the registry's: nobody knows that any more."""
     requests: int = 1
     healthy_when_down: bool = False
     clicks: int = 1
@@ -201,7 +207,7 @@ def losing(world: World) -> World:
     return world._replace(truth=world.truth._replace(lost=world.truth.lost + 1))
 
 
-def finish(world: World, number: int, where: str, **changes: int | str | bool) -> World:
+def finish(world: World, number: int, where: str, **changes: object) -> World:
     """Return the world after a function answered where the execution goes on."""
     execution = listener(world, world.functions[number])
     world = gone(world, number)
@@ -211,7 +217,7 @@ def finish(world: World, number: int, where: str, **changes: int | str | bool) -
         others = tuple(each for each in world.executions if each != execution)
         return world._replace(executions=others, ended=None)
     moved = execution._replace(where=where, invoked=False, until=0)
-    return having_execution(world, moved._replace(**changes))
+    return having_execution(world, moved._replace(**changes))  # type: ignore[arg-type]  # names of fields
 
 
 def fail(world: World, number: int) -> World:

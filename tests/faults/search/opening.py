@@ -10,31 +10,30 @@ from tests.faults.search.model import (
     Model,
     Turn,
     finish,
-    having_execution,
     owns,
     replaced,
     unused,
 )
-from tests.faults.search.records import NONE, moment
+from tests.faults.search.records import moment
 from tests.faults.search.world import Function, Lease, Ledger, Line, World
 
 REGISTRY = "r"
 
 
-def attempt_of(model: Model, world: World, generation: int, number: int, kind: AttemptKind, left: int) -> Attempt:
-    """Return a new attempt; its nonce is one that no other has."""
+def attempt_of(model: Model, world: World, place: tuple[int, int], kind: AttemptKind, left: int) -> Attempt:
+    """Return a new attempt with its generation and number; its nonce is one that no other has."""
     nonce = "" if model.without(Guard.NONCE) else str(world.claims)
     return Attempt(
-        registry=REGISTRY, generation=generation, number=number, kind=kind, nonce=nonce, deadline=moment(left)
+        registry=REGISTRY, generation=place[0], number=place[1], kind=kind, nonce=nonce, deadline=moment(left)
     )
 
 
-def rotation_of(generation: int, phase: Phase, reason: Reason, execution: str, attempts: int) -> Rotation:
+def rotation_of(generation: int, reason: Reason, execution: str, attempts: int) -> Rotation:
     """Return a new rotation."""
     return Rotation(
         registry=REGISTRY,
         generation=generation,
-        phase=phase,
+        phase=Phase.RESETTING,
         reason=reason,
         plan_version="",
         started_at=moment(0),
@@ -161,8 +160,5 @@ def _fresh(model: Model, world: World, latest: Line | None, function: Function) 
         generation = max(latest.generation, in_store) + 1
         if last.phase is Phase.STOPPED and latest.generation > in_store:
             generation, attempts, kept = latest.generation, last.attempts, latest.attempts
-    rotation = rotation_of(generation, Phase.RESETTING, model.config.reason, function.arn, attempts)
+    rotation = rotation_of(generation, model.config.reason, function.arn, attempts)
     return Line(generation, model.book.add(rotation), kept)
-
-
-__all__ = ["NONE", "attempt_of", "begin", "handed_back", "having_execution", "renumbered", "rotation_of"]

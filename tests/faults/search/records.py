@@ -19,7 +19,8 @@ FOREVER_AGO = -8
 _SECOND = timedelta(seconds=1)
 _CLOCKED = ("deadline", "call_ended_at", "ready_until")
 
-_R = TypeVar("_R", Rotation, Attempt)
+
+_R = TypeVar("_R", bound=Rotation | Attempt)
 
 
 def moment(seconds: int) -> datetime:
@@ -35,6 +36,15 @@ def seconds(when: datetime) -> int:
 def after_arrivals(number: int) -> datetime:
     """Return the moment at which so many requests had arrived: later than the last of them, before the next."""
     return _ARRIVALS + number * _SECOND
+
+
+def _timeless(record: _R) -> _R:
+    """Return a record without the moments that nobody looks at any more."""
+    if isinstance(record, Attempt) and record.outcome is not None:
+        return record.having(deadline=moment(FOREVER_AGO), call_ended_at=None)
+    if isinstance(record, Rotation) and not record.phase.open:
+        return record.having(ready_until=None)
+    return record
 
 
 class Book:
@@ -76,7 +86,7 @@ class Book:
         key = (number, *changes.items())
         there = self._changed.get(key)
         if there is None:
-            there = self._changed[key] = self.add(self._records[number].having(**changes))
+            there = self._changed[key] = self.add(_timeless(self._records[number].having(**changes)))
         return there
 
     def later(self, number: int) -> int:

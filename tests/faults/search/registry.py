@@ -3,9 +3,9 @@
 from rekey.model.verdict import LoginVerdict
 from rekey.protocol import Way
 from tests.faults.search import invariants
-from tests.faults.search.model import SETTLE, STEP, Fault, Function, Model, Turn
+from tests.faults.search.model import SETTLE, STEP, Fault, Model, Turn
 from tests.faults.search.records import NONE
-from tests.faults.search.world import Answer, Flying, World
+from tests.faults.search.world import Answer, Flying, Function, World
 
 GARBAGE = -1
 """What an answer without a password holds."""

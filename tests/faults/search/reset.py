@@ -1,30 +1,30 @@
-"""`steps/reset.py` act by act, as the product does it: the ledger's write is an act of its own where something else
-was done first, and the call is five (write "called at", look at the clock and send, hear, keep, write).
+"""`steps/reset.py` act by act.
+
+The ledger's write is an act of its own where something else was done first, and the call is five: write "called at",
+look at the clock and send, hear, keep, write.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from rekey.model.rotation import AttemptKind, AttemptOutcome, CallEnd, Phase
 from rekey.model.verdict import LoginVerdict
 from rekey.protocol import REFUSALS_THAT_COUNT, Act, Seen, Step, Way
 from tests.faults.search import escrow, registry, stored
+from tests.faults.search.invocation import Changes, Invocation
 from tests.faults.search.manual import be_ready
-from tests.faults.search.model import FAULT, LIMITS, STEP, Fault, Guard, Model, Turn, commit, finish
+from tests.faults.search.model import FAULT, LIMITS, STEP, Fault, Guard, Turn, commit, finish
 from tests.faults.search.model import replaced as put
 from tests.faults.search.opening import attempt_of
 from tests.faults.search.records import NONE, after_arrivals, moment, seconds
-from tests.faults.search.world import Function, Pending, World
+from tests.faults.search.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-class Reset:
+class Reset(Invocation):
     """One invocation of `reset` in one state."""
-
-    def __init__(self, model: Model, world: World, number: int) -> None:
-        self.model, self.world, self.number = model, world, number
-        self.me: Function = world.functions[number]
-        self.book = model.book
 
     def turns(self) -> list[Turn]:
         """Return what it can do next. Raises Conflicted, FencedOff."""
@@ -34,14 +34,11 @@ class Reset:
             "save": self._save,
             "send": self._send,
             "sent": self._heard,
-            "lost": lambda: self._not_known(),
+            "lost": self._not_known,
             "refused": lambda: self._not_reset(CallEnd.REFUSED),
             "clear": self._clear,
         }
         return acts[self.me.at]()
-
-    def _turn(self, label: str, world: World, kind: str = STEP, **changes: object) -> Turn:
-        return Turn(label, kind, put(world, self.number, self.me._replace(**changes)))  # type: ignore[arg-type]
 
     def _enter(self) -> list[Turn]:
         label, world, function = escrow.settled(self.model, self.world, self.me)
@@ -97,88 +94,21 @@ class Reset:
 
     def _attention(self, why: str) -> list[Turn]:
         world = self.world
+        if escrow.has_stray(self.model, world, self.me) and not self.model.without(Guard.STRAY_FIRST):
+            if self.me.attempt != NONE and self._attempt.outcome is None:
+                attempt = self.book.having(self.me.attempt, outcome=AttemptOutcome.REPLACED)
+                world = commit(self.model, world, self.me, self.me.rotation, attempt)
+            return [Turn("turns to a stray answer", STEP, finish(world, self.number, "reset", until=1))]
         if self._rotation.phase is not Phase.NEEDS_ATTENTION or self._rotation.problems != (why,):
             rotation = self.book.having(self.me.rotation, phase=Phase.NEEDS_ATTENTION, problems=(why,))
             world = commit(self.model, world, self.me, rotation)
         return [Turn(f"needs attention: {why[:60]}", STEP, finish(world, self.number, "report"))]
 
-    @property
-    def _rotation(self):  # noqa: ANN202
-        return self.book.rotation(self.me.rotation)
-
-    @property
-    def _attempt(self):  # noqa: ANN202
-        return self.book.attempt(self.me.attempt)
-
-    @property
-    def _seen(self) -> Seen:
-        return self.book.seen(self.me.seen)
-
-    def _sees(self, **changes: object) -> int:
-        return self.book.saw(replace(self._seen, **changes))  # type: ignore[arg-type]
-
-    def _written(
-        self,
-        label: str,
-        world: World,
-        rotation: dict[str, object],
-        attempt: dict[str, object],
-        *,
-        seen: int | None = None,
-        at: str = "loop",
-        kind: str = STEP,
-        **changes: object,
-    ) -> Turn:
-        """Return the turn that also writes both records at once."""
-        new_rotation = self.book.having(self.me.rotation, **rotation)
-        new_attempt = self.book.having(self.me.attempt, **attempt) if self.me.attempt != NONE else NONE
-        world = commit(self.model, world, self.me, new_rotation, new_attempt)
-        saw = self.me.seen if seen is None else seen
-        return self._turn(
-            label, world, kind, rotation=new_rotation, attempt=new_attempt, seen=saw, at=at, pending=None, **changes
-        )
-
-    def _to_write(
-        self,
-        label: str,
-        world: World,
-        rotation: dict[str, object],
-        attempt: dict[str, object],
-        *,
-        seen: int | None = None,
-        then: str = "loop",
-        kind: str = STEP,
-    ) -> Turn:
-        """Return the turn after which both records are still to be written."""
-        pending = Pending(
-            self.book.having(self.me.rotation, **rotation),
-            self.book.having(self.me.attempt, **attempt),
-            self.me.seen if seen is None else seen,
-            then,
-        )
-        return self._turn(label, world, kind, at="save", pending=pending, unkept=False)
-
-    def _save(self) -> list[Turn]:
-        pending = self.me.pending
-        assert pending is not None
-        world = commit(self.model, self.world, self.me, pending.rotation, pending.attempt)
-        return [
-            self._turn(
-                "writes it down",
-                world,
-                rotation=pending.rotation,
-                attempt=pending.attempt,
-                seen=pending.seen,
-                at=pending.then,
-                pending=None,
-            )
-        ]
-
     def _claim(self) -> list[Turn]:
         if self._rotation.gate_at is None:
             return self._gate()
         number = self._rotation.attempts + 1
-        attempt = attempt_of(self.model, self.world, self.me.generation, number, AttemptKind.RESET, self.me.left)
+        attempt = attempt_of(self.model, self.world, (self.me.generation, number), AttemptKind.RESET, self.me.left)
         new, rotation = self.book.add(attempt), self.book.having(self.me.rotation, attempts=number)
         world = commit(self.model, self.world, self.me, rotation, new)
         world = world._replace(claims=world.claims + 1)
@@ -197,39 +127,35 @@ class Reset:
 
     def _get_ready(self) -> list[Turn]:
         current = self.world.store.current
-        if current is not None and current.generation >= self.me.generation:
-            if not self.model.without(Guard.STORE_ASKED_BEFORE_CALL):
-                return self._overtaken()
         taking = self.model.config.way is Way.TAKES
         turns = []
-        for label, verdict, world, wrong in self._old_tried():
-            mark = str(world.registry.password) if self.model.config.mark else None
+        for label, verdict, tried, wrong in self._old_tried():
+            mark = str(tried.registry.password) if self.model.config.mark else None
             carried = {"old": verdict} if self.model.without(Guard.OLD_ASKED_SINCE_CALL) else {}
-            candidate = NONE
-            if taking:
-                world, candidate = registry.candidate(world)
+            fact: Changes = {"old_before": verdict} if verdict is LoginVerdict.REFUSED else {}
+            world, candidate = registry.candidate(tried) if taking else (tried, NONE)
+            noted: Changes = {
+                "old_version": current.token if current else None,
+                "old_before": verdict,
+                "change_mark": mark,
+            }
             turns.append(
                 self._written(
                     f"gets ready{label}",
                     world,
-                    {"wrong_logins": self._rotation.wrong_logins + wrong},
-                    {"old_version": current.token if current else None, "old_before": verdict, "change_mark": mark},
+                    ({"wrong_logins": self._rotation.wrong_logins + wrong, **fact}, noted),
                     seen=self._sees(ready=True, **carried),
                     password=candidate,
                 )
             )
         return turns
 
-    def _overtaken(self) -> list[Turn]:
-        attempt = self.book.having(self.me.attempt, outcome=AttemptOutcome.NOT_CALLED)
-        world = commit(self.model, self.world, self.me, self.me.rotation, attempt)
-        return [Turn("finds a later password in the store: ends", STEP, finish(world, self.number, "report"))]
-
     def _old_tried(self) -> list[tuple[str, LoginVerdict | None, World, int]]:
         current = self.world.store.current
         if current is None:
             return [("", None, self.world, 0)]
-        if self._rotation.old_refusals >= REFUSALS_THAT_COUNT:
+        known = self._rotation.old_before is LoginVerdict.REFUSED and not self.model.without(Guard.OLD_ASKED_ONCE)
+        if known or self._rotation.old_refusals >= REFUSALS_THAT_COUNT:
             return [("", LoginVerdict.REFUSED, self.world, 0)]
         tried = registry.login(self.model, self.world, current.password)
         return [
@@ -240,20 +166,13 @@ class Reset:
     def _call(self) -> list[Turn]:
         rotation, attempt = self._rotation, self._attempt
         called = after_arrivals(self.world.arrivals)
-        return [
-            self._written(
-                'writes "called at"',
-                self.world,
-                {
-                    "resets": rotation.resets + 1,
-                    "called_at": called,
-                    "old_version": rotation.old_version or attempt.old_version,
-                    "old_before": rotation.old_before or attempt.old_before,
-                },
-                {"called_at": called},
-                at="send",
-            )
-        ]
+        changes: Changes = {
+            "resets": rotation.resets + 1,
+            "called_at": called,
+            "old_version": rotation.old_version or attempt.old_version,
+            "old_before": rotation.old_before or attempt.old_before,
+        }
+        return [self._written('writes "called at"', self.world, (changes, {"called_at": called}), at="send")]
 
     def _send(self) -> list[Turn]:
         late = moment(0) + LIMITS.call > self._attempt.deadline
@@ -261,56 +180,54 @@ class Reset:
             return self._not_reset(CallEnd.NOT_SENT)
         ways = registry.sent(self.model, self.world, self.me, self.me.password)
         return [
-            Turn(label, FAULT if fault else STEP, put(_paid(world, fault), self.number, function))
+            Turn(label, FAULT if fault else STEP, put(_paid(world, fault=fault), self.number, function))
             for label, fault, world, function in ways
         ]
 
     def _heard(self) -> list[Turn]:
         if self.model.config.way is Way.TAKES:
             seen = self._sees(end=CallEnd.ANSWERED, in_hand=True, kept=True, readable=True)
-            return [self._written("hears: taken", self.world, *_was_reset(), seen=seen)]
+            return [self._written("hears: taken", self.world, _was_reset(), seen=seen)]
         seen = self._sees(end=CallEnd.ANSWERED, in_hand=True)
         return [self._turn("hears the answer", self.world, seen=seen, at="loop", unkept=True)]
 
     def _not_known(self) -> list[Turn]:
-        attempt = {"end": CallEnd.UNKNOWN, "call_ended_at": moment(0)}
-        return [self._written("hears nothing", self.world, {}, attempt, seen=self._sees(end=CallEnd.UNKNOWN))]
+        attempt: Changes = {"end": CallEnd.UNKNOWN, "call_ended_at": moment(0)}
+        return [self._written("hears nothing", self.world, ({}, attempt), seen=self._sees(end=CallEnd.UNKNOWN))]
 
     def _not_reset(self, end: CallEnd) -> list[Turn]:
         resets = self._rotation.resets - 1
-        rotation = {"resets": resets, "called_at": self._rotation.called_at if resets else None}
-        attempt = {"end": end, "said": "", "call_ended_at": moment(0)}
-        return [self._written(f"notes {end}", self.world, rotation, attempt, seen=self._sees(end=end))]
+        rotation: Changes = {"resets": resets, "called_at": self._rotation.called_at if resets else None}
+        attempt: Changes = {"end": end, "said": "", "call_ended_at": moment(0)}
+        return [self._written(f"notes {end}", self.world, (rotation, attempt), seen=self._sees(end=end))]
 
     def _keep(self) -> list[Turn]:
         assert self.me.answer is not None
-        rotation, attempt = _was_reset()
         token, seen = self._attempt.escrow_token, self._sees(kept=True)
         turns = []
         if self.model.without(Guard.ESCROW):
-            turns.append(self._to_write("keeps nothing", self.world, rotation, attempt, seen=seen))
+            turns.append(self._to_write("keeps nothing", self.world, _was_reset(), seen))
         elif all(kept.token != token for kept in self.world.escrow) or self.world.kept(token) == self.me.answer:
             kept = self.world.holding(token, self.me.answer)
-            turns.append(self._to_write("keeps the answer", kept, rotation, attempt, seen=seen))
+            turns.append(self._to_write("keeps the answer", kept, _was_reset(), seen))
         else:
-            turns += self._stage_instead(self.world, STEP)
+            turns += self._stage_instead(self.world)
         if self.model.may(self.world, Fault.ESCROW_REFUSES):
-            turns += self._stage_instead(_paid(self.world, fault=True), FAULT)
+            turns += self._stage_instead(_paid(self.world, fault=True))
         return turns
 
-    def _stage_instead(self, world: World, kind: str) -> list[Turn]:
+    def _stage_instead(self, world: World) -> list[Turn]:
         answer, token = self.me.answer, self._attempt.store_token
         assert answer is not None
         if not answer.readable:
-            return [Turn("the escrow refuses, and nothing can be staged", kind, finish(world, self.number, "reset"))]
+            return [Turn("the escrow refuses, and nothing can be staged", STEP, finish(world, self.number, "reset"))]
         staged = stored.staged(world, token, answer.password, self._rotation.generation)
         if staged is None:
-            return [Turn("escrow and store refuse", kind, finish(world, self.number, "reset"))]
+            return [Turn("escrow and store refuse", STEP, finish(world, self.number, "reset"))]
         rotation, attempt = _was_reset()
         seen = self._sees(kept=True, readable=True)
-        turn = self._to_write(
-            "stages, since the escrow refuses", staged, rotation, attempt | {"staged": token}, seen=seen, kind=kind
-        )
+        both = (rotation, attempt | {"staged": token})
+        turn = self._to_write("stages, since the escrow refuses", staged, both, seen)
         me = turn.world.functions[self.number]._replace(password=answer.password)
         return [turn._replace(world=put(turn.world, self.number, me))]
 
@@ -334,21 +251,29 @@ class Reset:
         if attempt.kind is AttemptKind.RESET:
             seen = self._sees(readable=True)
             return [self._turn("reads the answer", self.world, seen=seen, password=answer.password)]
-        other = current if current is not None and current.token != attempt.store_token else None
+        other = current if current is not None and not self._mine(current.token) else None
         same = other is not None and other.password == answer.password
         seen = self._sees(readable=True, same_as_current=same)
         if attempt.old_version is None and other is not None:
-            changes: dict[str, object] = {"old_version": other.token}
-            return [self._written("reads the paste", self.world, changes, changes, seen=seen, password=answer.password)]
+            changes: Changes = {"old_version": other.token}
+            both = (changes, changes)
+            return [self._written("reads the paste", self.world, both, seen=seen, password=answer.password)]
         return [self._turn("reads the paste", self.world, seen=seen, password=answer.password)]
+
+    def _mine(self, token: str) -> bool:
+        """Whether the store's version came from this rotation: promoted, and its function died before it said so."""
+        line = self.world.ledger.line(self.me.generation)
+        if line is None or self.model.without(Guard.OWN_PROMOTION):
+            return token == self._attempt.store_token
+        return token in {self.book.attempt(number).store_token for number in self.model.attempts_of(line)}
 
     def _read_in_vain(self) -> list[Turn]:
         attempt, current = self._attempt, self.world.store.current
         seen, label = self._sees(readable=False, unreadable="the answer cannot be read"), "cannot read the answer"
         if attempt.kind is AttemptKind.RESET or attempt.old_version is not None or current is None:
             return [self._turn(label, self.world, seen=seen)]
-        changes: dict[str, object] = {"old_version": current.token}
-        return [self._written(label, self.world, changes, changes, seen=seen)]
+        changes: Changes = {"old_version": current.token}
+        return [self._written(label, self.world, (changes, changes), seen=seen)]
 
     def _log_in(self) -> list[Turn]:
         attempt, seen = self._attempt, self._sees(asked=True)
@@ -357,9 +282,9 @@ class Reset:
         turns = []
         for label, verdict, world in registry.login(self.model, self.world, self.me.password):
             refused = verdict is LoginVerdict.REFUSED
-            rotation: dict[str, object] = {"wrong_logins": self._rotation.wrong_logins + refused}
-            changes: dict[str, object] = {"login": verdict, "refusals": attempt.refusals + refused}
-            turns.append(self._written(f"the new password is {verdict}{label}", world, rotation, changes, seen=seen))
+            rotation: Changes = {"wrong_logins": self._rotation.wrong_logins + refused}
+            changes: Changes = {"login": verdict, "refusals": attempt.refusals + refused}
+            turns.append(self._written(f"the new password is {verdict}{label}", world, (rotation, changes), seen=seen))
         return turns
 
     def _stage(self) -> list[Turn]:
@@ -367,11 +292,11 @@ class Reset:
         world = stored.staged(self.world, token, self.me.password, self._rotation.generation)
         if world is None:
             return self._leave("reset", "the store has the token with another value", until=1)
-        return [self._to_write("stages", world, {}, {"staged": token})]
+        return [self._to_write("stages", world, ({}, {"staged": token}))]
 
     def _read_mark(self) -> list[Turn]:
         moved = str(self.world.registry.password) != self._attempt.change_mark
-        return [self._written(f"the mark moved: {moved}", self.world, {}, {"mark_moved": moved})]
+        return [self._written(f"the mark moved: {moved}", self.world, ({}, {"mark_moved": moved}))]
 
     def _promote(self) -> list[Turn]:
         rotation, attempt = self._rotation, self._attempt
@@ -379,7 +304,7 @@ class Reset:
         if world is None:
             return self._close(AttemptOutcome.SUPERSEDED)
         accepted = attempt.login is LoginVerdict.ACCEPTED
-        changes: dict[str, object] = {
+        changes: Changes = {
             "phase": Phase.DELIVERING,
             "resets": rotation.resets + (attempt.kind is AttemptKind.PASTED),
             "store_version": attempt.staged,
@@ -388,7 +313,7 @@ class Reset:
             "new_verdict": LoginVerdict.ACCEPTED if accepted else LoginVerdict.UNPROVEN,
             "problems": (),
         }
-        return [self._to_write("promotes", world, changes, {"promoted_at": moment(0)})]
+        return [self._to_write("promotes", world, (changes, {"promoted_at": moment(0)}))]
 
     def _delete(self) -> list[Turn]:
         line = self.world.ledger.line(self.me.generation)
@@ -403,22 +328,21 @@ class Reset:
         if outcome is AttemptOutcome.WRONG_PASTE and self.model.config.way is Way.MANUAL:
             phase = Phase.READY
         resets = rotation.resets - (outcome is AttemptOutcome.NO_EFFECT)
-        changes: dict[str, object] = {
+        changes: Changes = {
             "phase": phase,
             "resets": resets,
             "called_at": rotation.called_at if resets else None,
         }
-        to_clear = outcome is AttemptOutcome.NO_EFFECT and self.me.answer is not None
+        after: Changes = {"seen": self.model.fresh, "answer": None, "password": NONE}
+        if outcome is AttemptOutcome.NO_EFFECT and self.me.answer is not None:
+            after = {"at": "clear"}
         label = f"closes the attempt: {outcome}"
-        if to_clear:
-            return [self._written(label, self.world, changes, {"outcome": outcome}, at="clear")]
-        blank = {"answer": None, "password": NONE}
-        return [self._written(label, self.world, changes, {"outcome": outcome}, seen=self.model.fresh, **blank)]
+        return [self._written(label, self.world, (changes, {"outcome": outcome}), **after)]
 
     def _clear(self) -> list[Turn]:
         world = escrow.deleted(self.world, self._attempt.escrow_token)
-        blank = {"answer": None, "password": NONE}
-        return [self._turn("deletes the answer", world, seen=self.model.fresh, at="loop", **blank)]
+        after: Changes = {"seen": self.model.fresh, "answer": None, "password": NONE, "at": "loop"}
+        return [self._turn("deletes the answer", world, **after)]
 
     def _be_ready(self) -> list[Turn]:
         if self._rotation.gate_at is None:
@@ -439,27 +363,28 @@ class Reset:
             return [self._turn("asks no old password: the registry is not well", self.world, seen=seen)]
         turns = []
         for label, verdict, world in registry.login(self.model, self.world, version.password):
-            turns.append(self._old_said(attempt is not None, f"the old password is {verdict}{label}", verdict, world))
+            turns.append(self._old_said(f"the old password is {verdict}{label}", verdict, world))
         return turns
 
-    def _old_said(self, of_attempt: bool, label: str, verdict: LoginVerdict, world: World) -> Turn:
+    def _old_said(self, label: str, verdict: LoginVerdict, world: World) -> Turn:
         seen = self._sees(old=verdict)
         if verdict is not LoginVerdict.REFUSED:
             return self._turn(label, world, seen=seen)
+        of_attempt = self.me.attempt != NONE and self._attempt.outcome is None
         refusals = (self._attempt.old_refusals if of_attempt else self._rotation.old_refusals) + 1
-        changes: dict[str, object] = {"old_refusals": refusals, "wrong_logins": self._rotation.wrong_logins + 1}
+        changes: Changes = {"old_refusals": refusals, "wrong_logins": self._rotation.wrong_logins + 1}
         if refusals >= REFUSALS_THAT_COUNT:
             changes["old_verdict"] = verdict
         if of_attempt:
-            return self._written(label, world, changes, {"old_refusals": refusals}, seen=seen)
+            return self._written(label, world, (changes, {"old_refusals": refusals}), seen=seen)
         rotation = self.book.having(self.me.rotation, **changes)
         written = commit(self.model, world, self.me, rotation)
         return self._turn(label, written, rotation=rotation, seen=seen)
 
 
-def _was_reset() -> tuple[dict[str, object], dict[str, object]]:
+def _was_reset() -> tuple[Changes, Changes]:
     return {"answered_at": moment(0)}, {"end": CallEnd.ANSWERED, "call_ended_at": moment(0)}
 
 
-def _paid(world: World, fault: bool) -> World:  # noqa: FBT001 (a transition is one or is not)
+def _paid(world: World, *, fault: bool) -> World:
     return world._replace(faults=world.faults - 1) if fault else world

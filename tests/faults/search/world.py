@@ -128,7 +128,6 @@ class Pending(NamedTuple):
     rotation: int
     attempt: int
     seen: int
-    then: str
 
 
 class Function(NamedTuple):
