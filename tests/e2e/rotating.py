@@ -12,7 +12,7 @@ import httpx
 from rekey.bus import PASTED, PASTED_SOURCE
 from rekey.model.password import Password
 from rekey.records import pasting
-from rekey.records.dynamo import Table
+from rekey.records.dynamo import Table, decode
 from rekey.records.escrow import Escrow
 from rekey.records.lease import Leases
 from rekey.records.ledger import Ledger
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rekey.model.rotation import Lease, Rotation
+    from rekey.records.dynamo import Item
     from tests.sandbox.aws import Cloud, Execution
+    from tests.sandbox.aws_faults import AwsRequest
     from tests.sandbox.wire import Predicate, Request
     from tests.sandbox.world import Company
 
@@ -203,12 +205,12 @@ def reset_calls(company: Company) -> list[Request]:
     return [one for one in company.world.cloudraya.requests() if is_reset(company)(one)]
 
 
-def is_of_secret(company: Company, **fields: object) -> Callable[[Any], bool]:
+def is_of_secret(company: Company, **fields: object) -> Callable[[AwsRequest], bool]:
     """Return what picks the requests to Secrets Manager about the registry's store, with these fields."""
 
-    def fits(request: Any) -> bool:  # noqa: ANN401 (any request to AWS)
-        body = json.loads(request.body)
-        return body.get("SecretId") == company.secret_name and fields.items() <= body.items()
+    def fits(request: AwsRequest) -> bool:
+        body: dict[str, object] = json.loads(request.body)
+        return bool(body.get("SecretId") == company.secret_name and fields.items() <= body.items())
 
     return fits
 
@@ -233,3 +235,9 @@ def written(company: Company) -> list[Request]:
     world, fits = company.world, is_write(company)
     servers = (world.github, world.kubernetes, world.receiver)
     return [one.request for server in servers for one in server.exchanges if fits(one.request)]
+
+
+def puts(request: AwsRequest, table_name: str) -> list[Item]:
+    """Return the items that a transaction puts into one table."""
+    writes = [write["Put"] for write in json.loads(request.body)["TransactItems"] if "Put" in write]
+    return [decode(write["Item"]) for write in writes if write["TableName"] == table_name]

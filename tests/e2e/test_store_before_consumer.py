@@ -34,7 +34,7 @@ class Told:
 
 @pytest.fixture
 def spied(company: Company) -> Sequence[Told]:
-    """A spy at every consumer, which looks at store and registry before a write is taken."""
+    """Put a spy at every consumer, which looks at store and registry before a write is taken."""
     seen: list[Told] = []
 
     def look(_request: Request) -> None:

@@ -97,12 +97,13 @@ class Report:
             consumers = [consumer.consumer for consumer in state.consumers] or [state.entry]
             names += [(name, types.get(state.entry, "")) for name in consumers]
         receipts = ledger.receipts(registry, generation)
-        if rotation.promoted_at is not None and plan is not None:
-            until = rotation.promoted_at + plan.policy.recover_for
-            receipts = evidence.given_up(receipts, self.now, until, str(plan.policy.recover_for))
         told = [(receipt.consumer, receipt.type) for receipt in receipts]
         # An entry that made several consumers later than `prepare` is known by its receipts.
         known = [pair for pair in names if pair not in told and not _made_several(pair[0], receipts)] + told
+        if rotation.promoted_at is not None and plan is not None:
+            recover_for = plan.policy.recover_for
+            if self.now >= rotation.promoted_at + recover_for:
+                receipts = evidence.given_up(receipts, known, str(recover_for))
         return Findings(
             rotation=rotation,
             attempts=ledger.attempts_of(rotation),

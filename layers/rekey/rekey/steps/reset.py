@@ -288,6 +288,8 @@ class Reset:
         if self.rotation.wrong_logins >= self.plan.registry.max_wrong_logins:
             return self._attention("the rotation's wrong logins are used up: more could lock the account")
         if attempt.refusals and not self.registry.healthy():
+            # A registry that is not well refuses the right password too: that it said so once holds nothing back.
+            self._save(attempt={"login": LoginVerdict.UNREACHABLE})
             self.seen = replace(self.seen, asked=True)
             return None
         login = self.registry.login(self._password())

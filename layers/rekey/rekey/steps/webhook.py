@@ -9,14 +9,13 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
-from rekey import runtime
+from rekey import runtime, standard_webhooks
 from rekey.bus import ASKING
 from rekey.errors import CredentialUnusable, Denied, InputInvalid, RekeyError
 from rekey.model.plan import CredentialRef
 from rekey.observability import logger
 from rekey.runtime import Event
 from rekey.secrets import Secrets
-from rekey.sources import standard_webhooks
 from rekey.steps.bench import Bench
 from rekey.steps.trigger import SOURCE_PREFIX
 
@@ -50,9 +49,9 @@ def put(bench: Bench, event: Event) -> None:
     if not isinstance(headers, dict):
         raise InputInvalid("the request has no headers")
     detail = kept(body)
-    key = Secrets(str(detail.get("registry"))).resolve(CredentialRef.model_validate(reference), None)["key"]
-    signing_key = standard_webhooks.signing_key(key)
-    message_id = standard_webhooks.verify(signing_key, headers, body, runtime.now())
+    credential = Secrets(str(detail.get("registry"))).resolve(CredentialRef.model_validate(reference), None)
+    key = standard_webhooks.signing_key(credential)
+    message_id = standard_webhooks.verify(key, headers, body, runtime.now())
     detail.setdefault("leak", message_id)  # a message that is sent again is the same leak
     bench.bus.put(SOURCE_PREFIX + source, ASKING, detail)
 
