@@ -12,7 +12,7 @@ import httpx
 from rekey.bus import PASTED, PASTED_SOURCE
 from rekey.model.password import Password
 from rekey.records import pasting
-from rekey.records.dynamo import Table, decode
+from rekey.records.dynamo import Table
 from rekey.records.escrow import Escrow
 from rekey.records.lease import Leases
 from rekey.records.ledger import Ledger
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rekey.model.rotation import Lease, Rotation
-    from rekey.records.dynamo import Item
     from tests.sandbox.aws import Cloud, Execution
     from tests.sandbox.aws_faults import AwsRequest
     from tests.sandbox.wire import Predicate, Request
@@ -237,7 +236,15 @@ def written(company: Company) -> list[Request]:
     return [one.request for server in servers for one in server.exchanges if fits(one.request)]
 
 
-def puts(request: AwsRequest, table_name: str) -> list[Item]:
-    """Return the items that a transaction puts into one table."""
-    writes = [write["Put"] for write in json.loads(request.body)["TransactItems"] if "Put" in write]
-    return [decode(write["Item"]) for write in writes if write["TableName"] == table_name]
+def keeps_an_answer(company: Company) -> Callable[[AwsRequest], bool]:
+    """Return what picks the write that keeps a registry's answer; the gate's own try of the escrow has attempt 0."""
+    name = table(company.world.cloud, "ESCROW").name
+
+    def fits(request: AwsRequest) -> bool:
+        puts = [write.get("Put", {}) for write in json.loads(request.body)["TransactItems"]]
+        items = [put["Item"] for put in puts if put.get("TableName") == name]
+        return any(
+            item["pk"] == {"S": company.name} and "sealed" in item and item["attempt"] != {"N": "0"} for item in items
+        )
+
+    return fits

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.e2e.front import Front
-    from tests.sandbox.aws_faults import AwsRequest
     from tests.sandbox.cloudraya import Reset
     from tests.sandbox.wire import Fault, Response
     from tests.sandbox.world import Company
@@ -99,7 +98,7 @@ def test_a_definite_refusal_changes_nothing_and_is_tried_again_by_itself(company
 def test_a_function_killed_right_after_the_answer_was_kept_resumes_without_another_reset(company: Company) -> None:
     cloud = company.world.cloud
     killed = cloud.faults.add(
-        "dynamodb:TransactWriteItems", call_after(cloud.lambdas.kill_caller), where=_keeps_an_answer(company)
+        "dynamodb:TransactWriteItems", call_after(cloud.lambdas.kill_caller), where=rotating.keeps_an_answer(company)
     )
     execution = rotating.rotate(company)
     assert killed.struck == 1
@@ -111,7 +110,9 @@ def test_a_function_killed_right_after_the_answer_was_kept_resumes_without_anoth
 
 def test_an_escrow_that_refuses_costs_no_password(company: Company) -> None:
     """Then it is read and staged at once."""
-    company.world.cloud.faults.add("dynamodb:TransactWriteItems", refuse(), times=None, where=_keeps_an_answer(company))
+    company.world.cloud.faults.add(
+        "dynamodb:TransactWriteItems", refuse(), times=None, where=rotating.keeps_an_answer(company)
+    )
     assert rotating.rotate(company).status == "SUCCEEDED"
     assert len(rotating.reset_calls(company)) == 1
     assert set(rotating.held_by_consumers(company).values()) == {company.current()}
@@ -122,7 +123,7 @@ def test_the_answer_is_kept_before_anything_reads_it(company: Company, front: Fr
     rotating.rotate(company)
     (call,) = rotating.reset_calls(company)
     requests = company.world.cloud.requests
-    keeps = _keeps_an_answer(company)
+    keeps = rotating.keeps_an_answer(company)
     (kept,) = [one for one in requests if one.operation == "dynamodb:TransactWriteItems" and keeps(one)]
     between = [one for one in requests if call.order < one.order < kept.order and one.caller == kept.caller]
     assert [one.operation for one in between] == []
@@ -144,14 +145,3 @@ def _needs_a_person(company: Company, *said: str) -> None:
     assert len(rotating.reset_calls(company)) == 1
     assert rotating.kept(company) == before
     assert rotating.written(company) == []
-
-
-def _keeps_an_answer(company: Company) -> Callable[[AwsRequest], bool]:
-    """Return what picks the write that keeps an answer; the gate's own try of the escrow has attempt 0."""
-    name = rotating.table(company.world.cloud, "ESCROW").name
-
-    def fits(request: AwsRequest) -> bool:
-        writes = rotating.puts(request, name)
-        return any(item["pk"] == company.name and "sealed" in item and item["attempt"] for item in writes)
-
-    return fits

@@ -103,7 +103,11 @@ class View:
     def _picture(self) -> Group:
         """Return the display of a terminal: steps, consumers, events."""
         events = [one for one in self._seen if one.kind not in ("step", "consumer")][-_EVENTS_SHOWN:]
-        parts: list[RenderableType] = [self._steps(), self._consumers(), Group(*(self._line(one) for one in events))]
+        parts: list[RenderableType] = [
+            self._steps(),
+            self._consumers(),
+            Group(*(_in_one_line(self._line(one)) for one in events)),
+        ]
         return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
 
     def _steps(self) -> Table:
@@ -130,14 +134,20 @@ class View:
 
     def _consumers(self) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0))
-        for _ in range(4):
-            table.add_column(no_wrap=True, overflow="ellipsis")
+        kinds = max(len(place.type) for place in self._places)
+        for width in (1, self._width, kinds, None):
+            table.add_column(no_wrap=True, width=width, overflow="ellipsis")
         for place in self._places:
             table.add_row(*_standing(place, self._watch.receipts.get(place.name)))
         return table
 
 
 _SPINNER = Spinner("dots", style="cyan")
+
+
+def _in_one_line(line: Text) -> Text:
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
 
 
 def _standing(place: Place, receipt: Receipt | None) -> tuple[Text, ...]:

@@ -70,7 +70,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     [
         (["rotat"], "No such command 'rotat'. Did you mean 'rotate'?"),
         (["xyz"], "No such command 'xyz'"),
-        (["plan", "chek"], "Did you mean 'check'?"),
+        (["plan", "chek"], "Did you mean 'check'"),
         (["rotate"], "Missing argument 'REGISTRY'"),
         (["rotate", "a", "--reson", "lost"], "No such option: --reson"),
         (["rotate", "a", "--reason", "boredom"], "'requested', 'lost', 'personnel_change', 'compromised'"),
@@ -78,7 +78,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (["rotate", "Prod Images"], "'REGISTRY': must be lower case letters, digits and hyphens"),
         (["status", "a", "b"], "unexpected extra argument"),
         (["plan", "check"], "Missing argument 'FILE...'"),
-        (["plan", "check", "gone.yaml"], "File 'gone.yaml' does not exist"),
+        (["plan", "check", "gone.yaml"], "file 'gone.yaml' does not exist"),
     ],
 )
 def test_a_mistake_is_answered_with_what_is_wrong_and_where_the_help_is(args: list[str], said: str) -> None:
@@ -227,13 +227,12 @@ def test_a_reader_that_has_gone_is_no_failure_to_talk_about(tmp_path: Path) -> N
     plan = tmp_path / "plan.yaml"
     plan.write_text(as_yaml(good() | {f"key-{n:05}-{'x' * 40}": 1 for n in range(2000)}), encoding="utf-8")
     reading, writing = os.pipe()
-    process = rekey("plan", "check", str(plan), stdout=writing)
-    os.close(writing)
-    assert os.read(reading, 10)
-    os.close(reading)
-    assert process.stderr
-    said = process.stderr.read().decode()
-    process.wait(timeout=30)
+    with rekey("plan", "check", str(plan), stdout=writing) as process:
+        os.close(writing)
+        assert os.read(reading, 10)
+        os.close(reading)
+        assert process.stderr
+        said = process.stderr.read().decode()
     assert "Traceback" not in said
     assert "BrokenPipe" not in said
 
@@ -267,11 +266,11 @@ def test_colours_only_where_a_person_sees_them_and_wants_them(tmp_path: Path) ->
     assert not ANSI.search((out + err).decode())
 
 
-def test_a_terminal_that_cannot_show_a_letter_is_no_reason_to_fail(tmp_path: Path) -> None:
-    plan = tmp_path / "plan.yaml"
-    plan.write_text(as_yaml(good()), encoding="utf-8")
-    _, err = rekey("plan", "check", str(plan), env={"PYTHONIOENCODING": "ascii"}).communicate(timeout=30)
-    assert b"prod-images, 3 consumer entries" in err
+def test_a_terminal_that_cannot_show_a_letter_is_no_reason_to_fail() -> None:
+    with rekey("plan", "schema", env={"PYTHONIOENCODING": "latin-1"}) as process:
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, b"")
+    assert b"Source of a request ? the reasons" in out
 
 
 def test_nothing_from_outside_steers_the_terminal(stack: FakeStack) -> None:
