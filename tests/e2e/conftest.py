@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 OVERRIDES = {
     "DistributeTimeout": "13",  # so short that a consumer which never answers meets it before its own limit of 10 s
     "ResetTimeout": "60",
-    "PassBudget": "2",
+    "PassBudget": "3",
     "WebhookSources": '{"soc": {"secret": "rekey/webhook-soc"}}',
 }
 

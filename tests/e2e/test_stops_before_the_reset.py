@@ -11,12 +11,11 @@ import pytest
 from rekey.model.rotation import Phase
 from rekey.records.plans import plan_key
 from tests.e2e import rotating
-from tests.e2e.front import Front
 from tests.sandbox.aws_faults import refuse
 
 if TYPE_CHECKING:
-
     from tests.e2e.conftest import NewCompany
+    from tests.e2e.front import Front
     from tests.sandbox.aws import Execution
     from tests.sandbox.world import Company
 
@@ -61,11 +60,13 @@ def test_a_missing_credential(company: Company, credential: str) -> None:
     _stopped(rotating.request(company), company, f"the secret {secret} does not exist", "create it")
 
 
-def test_an_unreachable_registry(company: Company) -> None:
-    with Front(company.world.registry) as door:
-        company.document["registry"]["endpoint"] = door.url
-        company.push_plan()
-    _stopped(rotating.request(company), company, "could not be asked about the old password")
+def test_an_unreachable_registry(company: Company, front: Front) -> None:
+    front.stop()
+    try:
+        execution = rotating.request(company)
+    finally:
+        front.start()
+    _stopped(execution, company, "could not be asked about the old password (unreachable)")
 
 
 def test_an_unreachable_control_plane(company: Company) -> None:
@@ -98,7 +99,9 @@ def test_a_store_that_denies_writing(company: Company) -> None:
 def test_a_store_that_does_not_exist(company: Company) -> None:
     company.document["store"]["name"] = f"registries/{company.name}-other"
     company.push_plan()
-    _stopped(rotating.request(company), company, "create-secret --name")
+    assert rotating.request(company).error == "NotReady"
+    assert "create-secret --name" in rotating.asked_for_a_person(company)
+    _nothing_happened(company)
 
 
 def test_an_escrow_key_that_denies_sealing(company: Company) -> None:

@@ -238,6 +238,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo and return its exit status: no traceback, whatever happens."""
     options = _options(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts its background jobs without
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     view = View()

@@ -129,13 +129,14 @@ class BareStack:
         """Return the leases of a world in which only these executions live."""
         return Leases(self.table, lambda owner: owner in alive, LONGEST, MARGIN)
 
-    def own(self, registry: str, owner: str = "execution", redrive: int = 0) -> Lease:
-        """Take the registry's lease as an execution whose predecessors are dead."""
-        taken = self.leases().take(registry, owner, redrive, runtime.now())
+    def own(self, registry: str, owner: str = "") -> Lease:
+        """Take the registry's lease as an execution whose predecessors are dead; it does not live either."""
+        machine = self.environment["REKEY_STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:")
+        taken = self.leases().take(registry, owner or f"{machine}:dead", 0, runtime.now())
         assert taken is not None
         return taken
 
-    def fence(self, registry: str, owner: str = "execution") -> Fence:
+    def fence(self, registry: str, owner: str = "") -> Fence:
         """Take the lease, and return what its owner's steps carry."""
         return self.own(registry, owner).fence(registry)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 
 from rekey.model.plan import read
 from rekey_cli.console import ExitCode
-from tests.unit.cli_stack import NAMES, REGION, FakeStack, as_yaml, run
+from tests.unit.cli_stack import NAMES, FakeStack, as_yaml, client, run
 from tests.unit.plan_documents import changed, good
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def spoil(plan: Path, *changes: tuple[str, object]) -> None:
 
 def versions() -> list[str]:
     """Return the versions of all pushed plans, newest first."""
-    found = boto3.client("s3", REGION).list_object_versions(Bucket=NAMES["REKEY_BUCKET"])
+    found = client("s3").list_object_versions(Bucket=NAMES["REKEY_BUCKET"])
     return [version["VersionId"] for version in found.get("Versions", [])]
 
 

@@ -176,7 +176,7 @@ def test_a_registry_without_a_plan_is_not_asked_for(stack: FakeStack) -> None:
 
 
 @contextmanager
-def functions(stack: FakeStack, then: Callable[[Request], None]) -> Iterator[None]:
+def functions(stack: FakeStack, then: Callable[[Request], object]) -> Iterator[None]:
     """Play the functions beside the command: take the event up, then do what the test says."""
     over = threading.Event()
 
@@ -225,7 +225,7 @@ def test_an_end_that_is_not_the_good_one_is_an_exit_code(
     stack: FakeStack, phase: Phase, fields: dict[str, object], code: ExitCode
 ) -> None:
     stack.push()
-    with functions(stack, lambda _: stack.rotation(phase, **fields) and None):
+    with functions(stack, lambda _: stack.rotation(phase, **fields)):
         result = run("rotate", "prod-images", *QUICK, "--json")
     assert result.exit_code == code
     assert json.loads(result.stdout)["phase"] == phase.value

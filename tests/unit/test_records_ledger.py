@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -171,17 +172,15 @@ class TestOrder:
         assert opened.ledger.rotation(fence.registry, 1) == saved
 
     def test_also_where_dynamodb_has_forgotten_the_requests_token(self, opened: BareStack, fence: Fence) -> None:
-        """The second try then fails its own condition, and the old item that comes back is what it was to write."""
+        """The second try then fails its own condition, and what comes back is what it was to write."""
         rotation = opened.rotation(fence)
 
-        def act_twice(request: aws_faults.AwsRequest, act: aws_faults.Act) -> aws_faults.Answer:
-            act()
-            token = opened.aws.client("dynamodb")  # another client: its requests carry tokens of their own
-            del token
-            request.body.replace(b"x", b"x")
+        def act_under_another_token(request: aws_faults.AwsRequest, act: aws_faults.Act) -> aws_faults.Answer:
+            writes = json.loads(request.body)["TransactItems"]
+            opened.aws.client("dynamodb").transact_write_items(TransactItems=writes)
             return act()
 
-        opened.aws.faults.add(WRITE, act_twice)
+        opened.aws.faults.add(WRITE, act_under_another_token)
         saved = opened.ledger.save_one(fence, rotation.having(told=True))
         assert opened.ledger.rotation(fence.registry, 1) == saved
 

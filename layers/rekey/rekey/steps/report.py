@@ -4,6 +4,7 @@ Ends well only where everything is done. What is unfinished is written down befo
 back for it.
 """
 
+import hashlib
 import json
 import secrets
 from contextlib import suppress
@@ -64,6 +65,7 @@ class Report:
         self.now = runtime.now()
         self.again = bench.ledger.again(fence.registry)
         self.tries = self.again.tries if self.again else 0
+        self.told = self.again.told if self.again else ""
 
     def run(self) -> State:
         """Write the end and return the state that says it. Raises Fenced, Conflict, and what the records raise."""
@@ -146,7 +148,8 @@ class Report:
         """
         rotation = found.rotation
         saved = rotation.having(rev=secrets.token_hex(8))
-        writes: list[Write] = [following(before, saved), open_mark(saved), self._again(outcome)]
+        again = self._again(outcome, "; ".join(saved.problems) if outcome is Outcome.STOPPED else "")
+        writes: list[Write] = [following(before, saved), open_mark(saved), again]
         met = _met(found)
         while len(met) > _REQUESTS:
             self.bench.ledger.close(self.fence, met[:_REQUESTS], rotation.generation)
@@ -156,12 +159,12 @@ class Report:
         lingering = self.call.state.error is not None
         hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=writes)
 
-    def _again(self, outcome: Outcome) -> Write:
+    def _again(self, outcome: Outcome, why: str) -> Write:
         """Return the write of when the tick may come back; what is done counts from nought again."""
         done = outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED, Outcome.READY)
         tries = 0 if done else self.tries + 1
         at = self.now if done else self.now + self.bench.settings.again_in(self.tries)
-        again = Again(registry=self.fence.registry, tries=tries, at=at, rev=secrets.token_hex(8))
+        again = Again(registry=self.fence.registry, tries=tries, at=at, told=_digest(why), rev=secrets.token_hex(8))
         return following(self.again or again.having(rev=""), again)
 
     def _end_without_rotation(self, state: State, latest: Rotation | None) -> State:
@@ -170,8 +173,8 @@ class Report:
         under_way = latest is not None and latest.phase.open and latest.phase is not Phase.PREPARING
         outcome = Outcome.UNFINISHED if under_way else Outcome.STOPPED
         logger.error("nothing was begun", extra={"error": error.get("Error")})
-        hand_back(self.bench, self.fence, self.now, may_linger=True, also=[self._again(outcome)])
-        if not self.tries:
+        hand_back(self.bench, self.fence, self.now, may_linger=True, also=[self._again(outcome, said(error))])
+        if self._is_news(said(error)):
             self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=said(error))
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
 
@@ -179,11 +182,20 @@ class Report:
         bus = self.bench.bus
         if outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED):
             bus.tell(Told.ROTATION_FINISHED, rotation.registry, rotation=rotation.id, outcome=outcome.value)
-        stopped = outcome is Outcome.STOPPED and not self.tries  # the first time, not every try
+        why = "; ".join(rotation.problems)
+        stopped = outcome is Outcome.STOPPED and self._is_news(why)
         found_here = outcome is Outcome.NEEDS_ATTENTION and before.phase is not Phase.NEEDS_ATTENTION
         if stopped or found_here or outcome is Outcome.CONSUMERS_FAILED:
-            why = "; ".join(rotation.problems) or "consumers failed: the report names them"
+            why = why or "consumers failed: the report names them"
             bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
+
+    def _is_news(self, why: str) -> bool:
+        """Whether what stands in the way was not what the last try told: the tick would tell it every half hour."""
+        return _digest(why) != self.told
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _met(found: Findings) -> list[Request]:
