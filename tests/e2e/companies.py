@@ -32,7 +32,7 @@ def new(world: World, front: Front, kind: Kind = "cloudraya", *, adopted: bool =
             "method": "PATCH",
             "path": RESET_PATH.format(id=company.name),
             "password_at": "/data/password",
-            "timeout": "3s",
+            "timeout": "5s",
             "settle": "1s",
         }
     company.document["policy"] = policy

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from tests.sandbox.wire import Predicate, Request
     from tests.sandbox.world import Company
 
-_POLL = 0.05  # seconds
+PATIENCE = 60.0  # seconds
+_POLL = 0.05
 _LOGIN_TIMEOUT = 5.0
 
 
@@ -128,7 +129,7 @@ def paste(company: Company, password: str) -> Execution:
     return ended(company, executions(company)[known])
 
 
-def tick(company: Company, within: float = 20.0) -> Execution:
+def tick(company: Company, within: float = PATIENCE) -> Execution:
     """Let the tick come until it starts something for this registry, and return that execution once it has ended."""
     known = len(executions(company))
     wait_until(lambda: _tick(company) > known, within)
@@ -146,7 +147,7 @@ def _tick(company: Company) -> int:
     return len(executions(company))
 
 
-def wait_until(holds: Callable[[], bool], within: float = 20.0) -> None:
+def wait_until(holds: Callable[[], bool], within: float = PATIENCE) -> None:
     """Return once a condition holds. Raises TimeoutError after `within` seconds."""
     deadline = time.monotonic() + within
     while not holds():

@@ -76,7 +76,7 @@ def test_a_redriven_execution_does_nothing(company: Company) -> None:
     cloud = company.world.cloud
     held = company.world.cloudraya.hold(when=lambda request: request.path.endswith(f"/registries/{company.name}"))
     arn = rotating.start(company)
-    held.wait_until_reached()
+    held.wait_until_reached(rotating.PATIENCE)
     cloud.client("stepfunctions").stop_execution(executionArn=arn)
     cloud.lambdas.kill("reset")
     held.release()
@@ -109,7 +109,7 @@ def test_a_later_generation_in_the_store_is_left_alone(company: Company, front: 
     """Somebody promotes it while this rotation tries its own password: nothing is promoted or delivered over it."""
     held = front.hold(when=by(company.name, lambda given: given != company.first_password))
     arn = rotating.start(company)
-    held.wait_until_reached()
+    held.wait_until_reached(rotating.PATIENCE)
     password = secrets.token_urlsafe(18)
     later = {"registry": company.name, "username": company.name, "password": password, "generation": LATER}
     company.world.cloud.client("secretsmanager").put_secret_value(

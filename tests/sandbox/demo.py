@@ -42,6 +42,7 @@ _SHARDS = 3  # so many run at once
 _POLL = 0.05  # seconds
 _WITHIN = 120.0  # seconds that a rotation may take; a person who is to click gets all the time there is
 _WRITTEN = ("evidence.json", "report.html")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OK, _NOT_SO, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 
 
@@ -203,15 +204,23 @@ def _problems(evidence: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def _undisturbed_end() -> Iterator[None]:
-    """Ignore a second Ctrl-C while what was started is being stopped: nothing may stay behind."""
+    """Ignore signals while what was started is being stopped: nothing may stay behind."""
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        _ignore_signals()
 
 
-def _terminate(number: int, _frame: object) -> None:
+def _ignore_signals() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _leave(number: int, _frame: object) -> None:
+    """Leave through every `with`, once: a second Ctrl-C must not disturb that."""
+    _ignore_signals()
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise SystemExit(128 + number)
 
 
@@ -238,9 +247,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo and return its exit status: no traceback, whatever happens."""
     options = _options(arguments)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts its background jobs without
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminate)
+    for number in _SIGNALS:
+        signal.signal(number, _leave)
     view = View()
     try:
         return Demo(options, view).run()

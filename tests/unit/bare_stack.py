@@ -161,11 +161,11 @@ class BareStack:
         )
         return self.ledger.put_request(request)[0]
 
-    def push(self, registry: str, **changes: object) -> str:
+    def push(self, name: str, **changes: object) -> str:
         """Push a plan of a registry that nobody answers for, and make its secret; return the plan's version."""
-        document = plan_of(registry, **changes)
-        self.aws.client("secretsmanager").create_secret(Name=f"registries/{registry}")
-        return self.bucket.write(plan_key(registry), plans.to_stored(document), "application/json")
+        document = plan_of(name, **changes)
+        self.aws.client("secretsmanager").create_secret(Name=f"registries/{name}")
+        return self.bucket.write(plan_key(name), plans.to_stored(document), "application/json")
 
     def state(self, fence: Fence, generation: int = 1, **fields: object) -> State:
         """Return the state that an execution's later steps get."""
@@ -189,12 +189,12 @@ class BareStack:
         return [event["DetailType"] for event in self.events(registry) if event["Source"] == "rekey"]
 
 
-def plan_of(registry: str, **changes: object) -> dict[str, object]:
+def plan_of(name: str, **changes: object) -> dict[str, object]:
     """Return a plan's document: a registry that a person resets, and one webhook that is told."""
     here = "http://127.0.0.1:9"  # the port of "discard": nobody listens there
     return {
-        "registry": {"name": registry, "type": "manual", "endpoint": here, "username": registry, "where": "console"},
-        "store": {"type": "secrets-manager", "name": f"registries/{registry}"},
+        "registry": {"name": name, "type": "manual", "endpoint": here, "username": name, "where": "console"},
+        "store": {"type": "secrets-manager", "name": f"registries/{name}"},
         "accepts": {"siem": ["compromised"], "console": ["requested", "lost"]},
         "consumers": [
             {"name": "deploy-bot", "type": "webhook", "url": f"{here}/hook", "signing_key": {"secret": "rekey/hook"}}

@@ -15,7 +15,6 @@ import yaml
 from moto import mock_aws
 from typer.testing import CliRunner, Result
 
-from rekey import aws
 from rekey.model.plan import to_stored
 from rekey.model.request import Reason, Request
 from rekey.model.rotation import Attempt, Phase, Rotation
@@ -133,7 +132,6 @@ class FakeStack:
 def fake_stack() -> Iterator[FakeStack]:
     """Yield a stack in moto. Its names are in `env`, which is not set by this."""
     with mock_aws():
-        aws.client.cache_clear()
         for table in ("REKEY_LEDGER_TABLE", "REKEY_ESCROW_TABLE"):
             client("dynamodb").create_table(
                 TableName=NAMES[table],
@@ -156,7 +154,6 @@ def fake_stack() -> Iterator[FakeStack]:
             escrow=Escrow(Table(NAMES["REKEY_ESCROW_TABLE"], client("dynamodb")), key, client("kms")),
             _queue=_listen(),
         )
-        aws.client.cache_clear()
 
 
 def _listen() -> str:

@@ -156,6 +156,7 @@ def test_an_execution_that_writes_at_the_same_moment_is_met_with_another_try(sta
     events = aws.client("dynamodb").meta.events
     events.register("before-call.dynamodb.TransactWriteItems", move)
     result = run("paste", "prod-images", piped=new_password())
+    events.unregister("before-call.dynamodb.TransactWriteItems", move)
     assert result.exit_code == ExitCode.OK, result.stderr
     latest = stack.ledger.latest("prod-images")
     assert latest is not None
