@@ -1,7 +1,7 @@
 """Finds secrets in text, in whatever form they may have slipped into it.
 
-Forms are what encoders make of a secret: plain, JSON (also inside JSON, as an execution's cause is), URL, HTML and Python
-escapes, hex, and base64 of each at all three alignments, so that `user:password` is found whatever the user's name.
+Forms are what encoders make of a secret: plain, JSON (also inside JSON, as an execution's cause is), URL, HTML and
+Python escapes, hex, and base64 at all three alignments, so that `user:password` is found whatever the user's name.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from tests.e2e import companies
 from tests.e2e.front import Front
 from tests.sandbox.cloudraya import documented_answer
 from tests.sandbox.http_server import HttpServer
+from tests.sandbox.lambdas import HostSettings
 from tests.sandbox.webhook_receiver import new_secret
 from tests.sandbox.world import World
 
@@ -30,8 +31,8 @@ OVERRIDES = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run these tests last: their world stays open, and there is one sandbox a process at a time."""
-    items.sort(key=lambda item: HERE in item.path.parents)
+    """Run the tests of this world last: it stays open, and there is one sandbox a process at a time."""
+    items.sort(key=lambda item: HERE in item.path.parents and "world" in getattr(item, "fixturenames", ()))
 
 
 class NewCompany(Protocol):
@@ -48,7 +49,8 @@ def webhook_key() -> str:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, webhook_key: str) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("world"), OVERRIDES) as world:
+    # Starting a process costs more than half a second: four of a function race as well as ten.
+    with World(tmp_path_factory.mktemp("world"), OVERRIDES, HostSettings(concurrency=4)) as world:
         world.put_credential("rekey/webhook-soc", "*", "*", key=webhook_key)
         yield world
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 OLD, NEW, OTHER = "old password", "new password", "other registry's password"
 ADMIN, BEARER = "control plane's password", "control plane's bearer"
 GITHUB, CLUSTER, SIGNING = "GitHub credential", "cluster token", "webhook signing key"
-_PERSON = "SANDBOXPERSON"
+PERSON = "SANDBOXPERSON"
+"""Who signs the requests of the tests themselves."""
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -160,7 +161,7 @@ class Run:
     def _said_to_aws(self) -> Iterator[Place]:
         """Yield every request but those of the tests themselves to Secrets Manager: they set the secrets up."""
         for request in self._company.world.cloud.requests[self._requests :]:
-            if request.service == "secretsmanager" and request.caller == _PERSON:
+            if request.service == "secretsmanager" and request.caller == PERSON:
                 continue
             said = [request.path, dict(request.headers), *_fields(request)]
             yield Place("request to AWS", repr(said).encode() + request.body, self._allowed(request))

@@ -69,11 +69,12 @@ def test_a_github_whose_next_page_is_on_another_host(company: Company, elsewhere
     assert elsewhere.exchanges == []
 
 
-@pytest.mark.parametrize("consumer", ["github", "kubernetes", "receiver"])
-def test_a_consumer_that_redirects_a_write(company: Company, elsewhere: HttpServer, consumer: str) -> None:
-    server: HttpServer = getattr(company.world, consumer)
-    server.inject(_redirect(elsewhere), when=rotating.is_write(company), times=None)
+def test_consumers_that_redirect_a_write(company: Company, elsewhere: HttpServer) -> None:
+    world = company.world
+    for server in (world.github, world.kubernetes, world.receiver):
+        server.inject(_redirect(elsewhere), when=rotating.is_write(company), times=None)
     assert rotating.rotate(company).error == "ConsumersFailed"
+    assert set(rotating.outcomes(company).values()) == {"failed"}
     assert elsewhere.exchanges == []
 
 

@@ -17,15 +17,17 @@ import pytest
 from tests.sandbox import demo_checks
 from tests.sandbox.demo_faults import Stopwatch
 from tests.sandbox.demo_places import places
-from tests.sandbox.world import ROOT, World
+from tests.sandbox.world import ROOT
 from tests.servers.requirement import require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+
+    from tests.sandbox.world import World
 
 pytestmark = pytest.mark.timeout(240)
 _COMMAND = [sys.executable, "-m", "tests.sandbox.demo"]
-_WITHIN = 180
+_WITHIN = 220  # seconds
 CONSUMERS = {
     "web-ci": "written",
     "all-services/acme/svc-billing": "written",
@@ -239,26 +241,29 @@ def processes_of(session: int) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def untouched(registry: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[demo_checks.Outside]:  # noqa: ARG001
-    """A company in which nothing was rotated."""
-    with World(tmp_path_factory.mktemp("world")) as world:
-        company = world.company("prod-images", org="acme")
-        yield demo_checks.Outside(company, demo_checks.contents_of(company), Stopwatch(world))
+def untouched(world: World) -> demo_checks.Outside:
+    """Set up a company in which nothing is rotated."""
+    company = world.company("prod-images", org="acme")
+    return demo_checks.Outside(company, demo_checks.contents_of(company), Stopwatch(world))
 
 
 def test_evidence_that_claims_what_is_not_so_is_found_out(plain: Run, untouched: demo_checks.Outside) -> None:
     """Nothing was rotated here, and the evidence is that of a rotation that went well."""
     checks = demo_checks.check(plain.evidence, {}, untouched)
-    wrong = {one.claim for one in checks if not one.agrees}
-    assert wrong == {"old password", "all consumers", "resets", "credential gap", *CONSUMERS}
-    assert not {one.claim for one in checks if one.passed} & {"old password", "new password", *CONSUMERS}
+    false = {"old password", "all consumers", "resets", "credential gap", *CONSUMERS}
+    assert false <= {one.claim for one in checks if not one.agrees}
+    assert not {one.claim for one in checks if one.passed} & {"new password", *false}
 
 
 def test_evidence_that_leaves_a_consumer_out_is_found_out(plain: Run, untouched: demo_checks.Outside) -> None:
     evidence = plain.evidence
-    evidence["consumers"] = evidence["consumers"][1:]
-    (all_of_them,) = [one for one in demo_checks.check(evidence, {}, untouched) if one.claim == "all consumers"]
-    assert not all_of_them.agrees
+    left_out = evidence["consumers"].pop()["name"]
+    evidence["counts"] = {"consumers": len(CONSUMERS), "done": 0}  # which is so: here nobody has the new one
+    (every,) = [one for one in demo_checks.check(evidence, {}, untouched) if one.claim == "all consumers"]
+    assert not every.agrees
+    evidence["not_told"] = [left_out]
+    (every,) = [one for one in demo_checks.check(evidence, {}, untouched) if one.claim == "all consumers"]
+    assert every.agrees
 
 
 def test_secret_in_a_file_for_people_is_found_in_any_writing(plain: Run, untouched: demo_checks.Outside) -> None:

@@ -7,9 +7,8 @@ import html
 import json
 import secrets
 import urllib.parse
-from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import httpx
 import pytest
@@ -22,6 +21,8 @@ from tests.sandbox.cloudraya import PASSWORD_ALPHABET, SYMBOLS
 from tests.sandbox.lambdas import ProcessRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.e2e.front import Front
     from tests.sandbox.world import Company
 
@@ -95,7 +96,7 @@ def _into_event(company: Company, secret: str) -> None:
 def _into_item(which: str) -> Plant:
     def plant(company: Company, secret: str) -> None:
         cloud = company.world.cloud
-        item = {"pk": {"S": company.name}, "sk": {"S": "planted"}, "sealed": {"B": secret.encode()}}
+        item: dict[str, Any] = {"pk": {"S": company.name}, "sk": {"S": "planted"}, "sealed": {"B": secret.encode()}}
         cloud.client("dynamodb").put_item(TableName=rotating.table(cloud, which).name, Item=item)
 
     return plant

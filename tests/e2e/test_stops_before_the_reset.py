@@ -6,8 +6,6 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import pytest
-
 from rekey.model.rotation import Phase
 from rekey.records.plans import plan_key
 from tests.e2e import rotating
@@ -53,11 +51,13 @@ def test_a_registry_without_a_plan(company: Company) -> None:
     assert "rekey plan push" in refused["why"]
 
 
-@pytest.mark.parametrize("credential", ["api", "github", "cluster", "webhook"])
-def test_a_missing_credential(company: Company, credential: str) -> None:
-    secret = f"rekey/{company.name}-{credential}"
-    company.world.cloud.client("secretsmanager").delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
-    _stopped(rotating.request(company), company, f"the secret {secret} does not exist", "create it")
+def test_missing_credentials(company: Company) -> None:
+    """All of them are named at once."""
+    missing = [f"rekey/{company.name}-{which}" for which in ("api", "github", "cluster", "webhook")]
+    for secret in missing:
+        company.world.cloud.client("secretsmanager").delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
+    said = [f"the secret {secret} does not exist" for secret in missing]
+    _stopped(rotating.request(company), company, *said, "create it")
 
 
 def test_an_unreachable_registry(company: Company, front: Front) -> None:

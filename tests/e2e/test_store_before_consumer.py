@@ -97,7 +97,7 @@ def test_one_refusal_alone_is_no_refusal(company: Company, front: Front) -> None
     assert company.evidence()["wrong_logins"] == 3
 
 
-@pytest.mark.parametrize("status", [429, 503, None], ids=["locked", "unwell", "no answer"])
+@pytest.mark.parametrize("status", [429, None], ids=["locked", "unreachable"])
 def test_a_registry_that_cannot_be_asked_holds_delivery_back_only_for_a_while(
     company: Company, front: Front, spied: Sequence[Told], status: int | None
 ) -> None:

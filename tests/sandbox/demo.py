@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 NAME, ORG = "prod-images", "acme"
 _SHARDS = 3  # so many run at once
 _POLL = 0.05  # seconds
-_WITHIN = 120.0  # seconds that a rotation may take; a person who is to click gets all the time there is
+_WITHIN = 180.0  # seconds that a rotation may take; a person who is to click gets all the time there is
 _WRITTEN = ("evidence.json", "report.html")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OK, _NOT_SO, _USAGE, _INTERRUPTED = 0, 1, 2, 130

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-LOGINS = [None, LoginVerdict.ACCEPTED, LoginVerdict.REFUSED, LoginVerdict.LOCKED, LoginVerdict.UNREACHABLE]
+LOGINS = [None, LoginVerdict.ACCEPTED, LoginVerdict.REFUSED, LoginVerdict.UNREACHABLE]
 BOTH = [False, True]
 TIMES = [NOW, DEADLINE - CALL + SECOND, DEADLINE + SETTLE + PROVE_WITHIN + SECOND]
 """In time for a call; too late for one; past every wait."""
@@ -80,12 +80,11 @@ def attempts() -> list[Attempt]:
 
 
 def seens() -> list[Seen]:
+    claims = [(False, False), (True, False), (True, True)]
+    answers = [(False, None, False), (True, None, False), (True, False, False), (True, True, False), (True, True, True)]
     return [
-        Seen(mine=mine, ready=mine and ready, in_hand=in_hand, kept=kept, looked=looked, readable=readable, asked=asked)
-        for mine, ready, in_hand, kept, looked, readable, asked in itertools.product(
-            BOTH, BOTH, BOTH, BOTH, BOTH, [None, False, True], BOTH
-        )
-        if ready <= mine
+        Seen(mine=mine, ready=ready, in_hand=in_hand, kept=kept, looked=looked, readable=readable, asked=asked)
+        for (mine, ready), (in_hand, readable, asked), kept, looked in itertools.product(claims, answers, BOTH, BOTH)
     ]
 
 
