@@ -87,8 +87,8 @@ class Demo:
         with ThreadPoolExecutor(len(names)) as pool:
             pings = [pool.submit(world.cloud.lambdas.ping, name) for name in names]
             company = world.company(NAME, kind=self.options.registry, org=ORG)
-            if not all(ping.result() for ping in pings):
-                raise DemoError("a function does not answer a ping")
+            for ping in pings:
+                ping.result()  # one that was too slow to answer is started anew when it is needed
         if self.options.fail:
             refuse_writes(company, self.options.fail)
         return company

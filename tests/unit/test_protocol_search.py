@@ -110,6 +110,14 @@ def test_the_search_meets_every_act(situations: list[Situation]) -> None:
     assert missing <= {Act.BE_READY, Act.STAY_READY, Act.ASK_OLD}, missing
 
 
+def test_whatever_leads_to_a_call_is_done_only_under_a_claim_of_ones_own(situations: list[Situation]) -> None:
+    """Another invocation's claim is waited for or closed, never gone on with."""
+    for situation in situations:
+        if situation.step.act in (Act.GET_READY, Act.CALL, Act.KEEP):
+            one = situation.attempt
+            assert situation.seen.mine or one.called_at is not None or one.kind is AttemptKind.PASTED
+
+
 def test_a_call_is_made_only_under_a_claim_of_ones_own_that_was_never_called_and_has_time(
     situations: list[Situation],
 ) -> None:

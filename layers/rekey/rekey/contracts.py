@@ -93,17 +93,32 @@ class Registry(ABC):
         """
 
 
-class GeneratesPassword(Registry):
-    """The registry makes the new password up, shows it once, and the old one is dead at that instant."""
+class Resettable(Registry):
+    """The registry's password is changed by one call to its control plane."""
 
     reset_timeout: timedelta
-    """How long `reset` may take."""
+    """How long the call may take."""
     settle: timedelta
-    """How long a reset whose answer was lost may still take effect."""
+    """How long a call whose answer was lost may still take effect."""
 
     @abstractmethod
     def prepare_reset(self) -> None:
-        """Take whatever the call needs (a bearer token), so that `reset` is one request. Raises as `check` does."""
+        """Take whatever the call needs (a bearer token), so that it is one request. Raises as `check` does."""
+
+    @abstractmethod
+    def refusal(self, answer: Answer) -> str | None:
+        """Return why the registry did not change the password, or None where the answer is no definite refusal."""
+
+    def change_mark(self) -> str | None:
+        """Return what the registry shows that moves whenever the password changes; None where it shows nothing.
+
+        Raises as `check` does.
+        """
+        return None
+
+
+class GeneratesPassword(Resettable):
+    """The registry makes the new password up, shows it once, and the old one is dead at that instant."""
 
     @abstractmethod
     def reset(self) -> Answer:
@@ -114,12 +129,27 @@ class GeneratesPassword(Registry):
         """
 
     @abstractmethod
-    def refusal(self, answer: Answer) -> str | None:
-        """Return why the registry did not reset, or None where the answer is no definite refusal."""
-
-    @abstractmethod
     def password_in(self, answer: Answer) -> Password:
         """Return the new password. Raises Unintelligible, with what to mend, where it cannot be found."""
+
+
+class TakesPassword(Resettable):
+    """The registry takes a password of our choice: it is in the store before the call, so no answer can lose it."""
+
+    @abstractmethod
+    def candidate(self) -> Password:
+        """Return a new random password that the registry's rules allow."""
+
+    @abstractmethod
+    def set(self, password: Password) -> Answer:
+        """Send the one call, once, and return the answer.
+
+        Raises NotSent where the request surely never left, Unreachable where nobody knows whether it arrived.
+        """
+
+    @abstractmethod
+    def took(self, answer: Answer) -> bool:
+        """Whether the answer says that the registry took it. Neither this nor a refusal: nobody knows."""
 
 
 class Manual(Registry):

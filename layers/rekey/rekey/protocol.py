@@ -235,7 +235,7 @@ def _with_password(attempt: Attempt, seen: Seen, limits: Limits, now: datetime) 
     if attempt.login is LoginVerdict.REFUSED:
         return Step(Act.WAIT, until=now + limits.refusal_pause)
     waited = now >= (attempt.call_ended_at or attempt.deadline) + limits.prove_within
-    if not waited:
+    if pasted or not waited:
         return Step(Act.WAIT, until=now + limits.ask_again)
     # Nobody can be asked, and the registry's positive answer is in hand: consumers cannot wait longer.
     return Step(Act.PROMOTE) if attempt.staged else Step(Act.STAGE)
