@@ -151,7 +151,7 @@ def test_an_execution_that_writes_at_the_same_moment_is_met_with_another_try(sta
 
     def move(**_: object) -> None:
         if len(moved) < 2:
-            moved.append(stack.rotation(Phase.READY, wrong_logins=len(moved) + 1))
+            moved.append(stack.rotation(Phase.READY, old_refusals=len(moved) + 1))
 
     events = aws.client("dynamodb").meta.events
     events.register("before-call.dynamodb.TransactWriteItems", move)
@@ -160,7 +160,7 @@ def test_an_execution_that_writes_at_the_same_moment_is_met_with_another_try(sta
     assert result.exit_code == ExitCode.OK, result.stderr
     latest = stack.ledger.latest("prod-images")
     assert latest is not None
-    assert (latest.wrong_logins, latest.attempts, len(moved)) == (2, 1, 2)
+    assert (latest.old_refusals, latest.attempts, len(moved)) == (2, 1, 2)
 
 
 @pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S+00:00"])
