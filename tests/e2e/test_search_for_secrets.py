@@ -57,7 +57,7 @@ def test_every_encoding_is_found_whatever_stands_around_it(encode: Callable[[str
     search = Search([Canary("it", secret), Canary("another", secrets.token_urlsafe(18))])
     assert search.found_in(f"{noise}{encode('x' * before + secret + 'y')}{noise}".encode()) == {"it"}
     assert search.found_in(f"{noise}{encode(secret)}".encode()) == {"it"}
-    shorter = secret[:-4]  # base64 knows the letters at a secret's edges only in part
+    shorter = secret[: len(secret) // 2]  # base64 knows the letters at a secret's edges only in part
     assert search.found_in(encode(shorter).encode() + noise.encode()) == set()
 
 

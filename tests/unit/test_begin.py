@@ -214,6 +214,7 @@ class TestResuming:
     def test_it_enters_where_the_ledger_says(
         self, opened: BareStack, registry: str, phase: Phase, enters: Next
     ) -> None:
+        pin(opened, registry)
         free(opened, registry, phase=phase, shards=2)
         state = run(opened, registry)
         assert (state.next, state.generation, state.shards) == (enters, 1, (0, 1))
@@ -240,8 +241,20 @@ class TestResuming:
 
     def test_one_whose_own_password_is_in_the_store_is_not(self, opened: BareStack, registry: str) -> None:
         version = store(opened, registry, generation=1)
+        pin(opened, registry)
         free(opened, registry, generation=1, phase=Phase.DELIVERING, store_version=version, shards=1)
         assert run(opened, registry).next is Next.DELIVER
+
+    def test_a_plan_that_was_broken_since_does_not_stop_it(self, opened: BareStack, registry: str) -> None:
+        """What is open goes by the plan it is pinned to."""
+        pin(opened, registry)
+        free(opened, registry, phase=Phase.DELIVERING, shards=1)
+        opened.bucket.write(plan_key(registry), b'{"format": 1, "plan": {}}', "application/json")
+        assert run(opened, registry).next is Next.DELIVER
+
+
+def pin(opened: BareStack, registry: str) -> None:
+    opened.bench.folder(registry, 1).pin_plan(opened.bench.plans.pushed(registry)[1])
 
 
 class TestBeforeAnything:

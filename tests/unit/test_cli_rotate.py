@@ -233,7 +233,12 @@ def test_an_end_that_is_not_the_good_one_is_an_exit_code(
 
 def test_leaving_stops_nothing_and_says_so(stack: FakeStack) -> None:
     stack.push()
-    with functions(stack, lambda _: os.kill(os.getpid(), signal.SIGINT)):
-        result = run("rotate", "prod-images", *QUICK)
+    # A shell that runs the tests in the background has Python ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with functions(stack, lambda _: os.kill(os.getpid(), signal.SIGINT)):
+            result = run("rotate", "prod-images", *QUICK)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert result.exit_code == 130
     assert "it goes on without you: `rekey status prod-images`" in result.stderr

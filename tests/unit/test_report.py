@@ -167,7 +167,7 @@ class TestTelling:
         execution = Execution(opened, **good(contents_unchanged=False, contents_note="gone: api:1"))
         execution.deliver(ConsumerOutcome.UPDATED)
         assert execution.ends() is Outcome.NEEDS_ATTENTION
-        assert execution.now.phase is Phase.NEEDS_ATTENTION
+        assert execution.now.phase is Phase.FINISHED  # nothing is left to do, and the next rotation is not held up
         assert "gone: api:1" in execution.asked_for()
 
     def test_what_reset_has_told_is_not_told_again(self, opened: BareStack) -> None:

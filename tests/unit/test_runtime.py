@@ -226,6 +226,7 @@ def take_errors_for_answers(url: str) -> None:
 
 
 class TestDeadline:
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where Python swallows an alarm
     @pytest.mark.parametrize(
         "hang", [ask_aws, ask_http, ask_async, work_async, wait_without_io, take_errors_for_answers]
     )
@@ -270,6 +271,24 @@ class TestDeadline:
     def test_an_invocation_that_comes_too_late_is_cut_off_at_once(self) -> None:
         with pytest.raises(OutOfTime):
             task_handler(lambda _call: _forever())(PAYLOAD, Context(0.5))
+
+
+class _DeafFinalizer:
+    """An object whose finalizer is running when the first alarm rings: what is raised there, Python swallows."""
+
+    def __del__(self) -> None:
+        threading.Event().wait(PATIENCE)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_alarm_that_python_swallows_rings_again() -> None:
+    def step(_call: Call) -> State:
+        _DeafFinalizer()
+        threading.Event().wait(PATIENCE)
+        pytest.fail("it was not cut off")
+
+    with pytest.raises(OutOfTime):
+        task_handler(step)(PAYLOAD, ABOUT_TO_END)
 
 
 def _forever() -> Event:

@@ -225,7 +225,8 @@ def _with_password(attempt: Attempt, seen: Seen, limits: Limits, now: datetime) 
     if attempt.refusals >= REFUSALS_THAT_COUNT:
         why = (
             "the registry refuses the password that was read from its answer: the plan's `password_at` may be wrong. "
-            "The answer is kept. Mend the plan and push it, or reset in the console and `rekey paste` the new password"
+            "The answer is kept. Reset once more in the registry's console and `rekey paste` the new password, and "
+            "mend the plan for the next rotation"
         )
         return Step(Act.ATTENTION, why=why)
     if attempt.login is LoginVerdict.ACCEPTED:

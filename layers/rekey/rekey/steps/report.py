@@ -130,7 +130,9 @@ class Report:
         elif outcome is Outcome.STOPPED:
             changes |= {"phase": Phase.STOPPED, "finished_at": rotation.finished_at or self.now}
         elif outcome is Outcome.NEEDS_ATTENTION and rotation.phase is not Phase.NEEDS_ATTENTION:
-            changes |= {"phase": Phase.NEEDS_ATTENTION, "problems": tuple(evidence.unproven(found.rotation))}
+            # Nothing is left that an execution could do: a person looks, and the next rotation is not held up.
+            problems = tuple(evidence.unproven(found.rotation))
+            changes |= {"phase": Phase.FINISHED, "finished_at": self.now, "problems": problems}
         ended = rotation.having(**changes)
         return Findings(
             ended, found.attempts, found.requests, found.consumers, found.receipts, found.before, found.warnings

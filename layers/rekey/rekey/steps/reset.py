@@ -279,7 +279,8 @@ class Reset:
         except Unintelligible as error:
             why = (
                 f"{error}. The answer is kept in the escrow and nothing more is reset. "
-                "Mend the plan's `password_at` and push it, or reset in the registry's console and `rekey paste`"
+                "Reset once more in the registry's console and `rekey paste` the new password, and mend the plan's "
+                "`password_at` for the next rotation"
             )
             self.seen = replace(self.seen, readable=False, unreadable=why)
 
