@@ -1,6 +1,5 @@
 """The command `rekey`."""
 
-import os
 import sys
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -64,16 +63,9 @@ def root(
 
 
 def run() -> None:
-    """Run the command line, and leave quietly if whoever reads stdout has gone."""
+    """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure:
             reconfigure(errors="replace")  # a terminal that cannot show a letter is no reason to fail
-    try:
-        app()
-    finally:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Python flushes once more at exit and would complain (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    app()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.e2e import rotating
 from tests.sandbox.cloudraya import RESET_PATH
@@ -11,27 +11,28 @@ from tests.sandbox.world import OTHER_REGISTRY
 
 if TYPE_CHECKING:
     from tests.e2e.front import Front
+    from tests.sandbox.wire import Json, JsonObject
     from tests.sandbox.world import Company, Kind, World
 
 _numbers = itertools.count(1)
 
 
-def new(world: World, front: Front, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Any) -> Company:
+def new(world: World, front: Front, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company:
     """Return a company that no other test knows; `policy` is that of its plan."""
     company = world.company(f"company-{next(_numbers)}", kind, adopted=adopted)
     company.document["registry"]["endpoint"] = front.url
     for namespace, name in company.pull_secrets:
-        entries = {
+        entries: JsonObject = {
             front.host: {"username": company.username, "password": company.first_password},
             OTHER_REGISTRY: {"username": "robot", "password": company.other_password},
         }
-        world.kubernetes.add_pull_secret(namespace, name, {**entries})
+        world.kubernetes.add_pull_secret(namespace, name, entries)
     if kind == "cloudraya":
         company.document["registry"]["api"]["reset"] = {
             "method": "PATCH",
             "path": RESET_PATH.format(id=company.name),
             "password_at": "/data/password",
-            "timeout": "3s",
+            "timeout": "5s",
             "settle": "1s",
         }
     company.document["policy"] = policy

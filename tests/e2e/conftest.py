@@ -1,9 +1,9 @@
-"""One world for all tests of this folder: a stack, a registry, its control plane and consumers, as they run for real."""
+"""One world for all tests of this folder: a stack, a registry, its control plane and consumers, all of them running."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -11,50 +11,53 @@ from tests.e2e import companies
 from tests.e2e.front import Front
 from tests.sandbox.cloudraya import documented_answer
 from tests.sandbox.http_server import HttpServer
+from tests.sandbox.lambdas import HostSettings
 from tests.sandbox.webhook_receiver import new_secret
 from tests.sandbox.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.sandbox.wire import Json
     from tests.sandbox.world import Company, Kind
 
 HERE = Path(__file__).parent
 OVERRIDES = {
     "DistributeTimeout": "13",  # so short that a consumer which never answers meets it before its own limit of 10 s
-    "ResetTimeout": "30",
-    "PassBudget": "2",
+    "ResetTimeout": "60",
+    "PassBudget": "3",
     "WebhookSources": '{"soc": {"secret": "rekey/webhook-soc"}}',
 }
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run these tests last: their world stays open, and there is one sandbox a process at a time."""
-    items.sort(key=lambda item: HERE in item.path.parents)
+    """Run the tests of this world last: it stays open, and there is one sandbox a process at a time."""
+    items.sort(key=lambda item: HERE in item.path.parents and "world" in getattr(item, "fixturenames", ()))
 
 
 class NewCompany(Protocol):
     """Sets a company up that no other test knows; `policy` is that of its plan."""
 
-    def __call__(self, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Any) -> Company: ...
+    def __call__(self, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company: ...
 
 
 @pytest.fixture(scope="session")
 def webhook_key() -> str:
-    """The key that the webhook source `soc` signs with."""
+    """Return the key that the webhook source `soc` signs with."""
     return new_secret()
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, webhook_key: str) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("world"), OVERRIDES) as world:
+    # Starting a process costs more than half a second: four of a function race as well as ten.
+    with World(tmp_path_factory.mktemp("world"), OVERRIDES, HostSettings(concurrency=4)) as world:
         world.put_credential("rekey/webhook-soc", "*", "*", key=webhook_key)
         yield world
 
 
 @pytest.fixture(scope="session")
 def front(world: World) -> Iterator[Front]:
-    """The door to the registry that all companies' plans name."""
+    """Open the door to the registry that all companies' plans name."""
     with Front(world.registry) as front:
         yield front
 
@@ -64,7 +67,7 @@ def new_company(world: World, front: Front) -> Iterator[NewCompany]:
     """Set companies up; afterwards every fault is lifted, and nothing of them is left open."""
     made: list[Company] = []
 
-    def make(kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Any) -> Company:
+    def make(kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company:
         made.append(companies.new(world, front, kind, adopted=adopted, **policy))
         return made[-1]
 
@@ -79,12 +82,12 @@ def new_company(world: World, front: Front) -> Iterator[NewCompany]:
 
 @pytest.fixture
 def company(new_company: NewCompany) -> Company:
-    """A company whose store holds the password already."""
+    """Set one up whose store holds the password already."""
     return new_company()
 
 
 @pytest.fixture
 def elsewhere() -> Iterator[HttpServer]:
-    """A server that nobody has any business with."""
+    """Start a server that nobody has any business with."""
     with HttpServer() as server:
         yield server

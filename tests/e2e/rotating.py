@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
     from rekey.model.rotation import Lease, Rotation
     from tests.sandbox.aws import Cloud, Execution
+    from tests.sandbox.aws_faults import AwsRequest
     from tests.sandbox.wire import Predicate, Request
     from tests.sandbox.world import Company
 
-_POLL = 0.05  # seconds
+PATIENCE = 60.0  # seconds
+_POLL = 0.05
 _LOGIN_TIMEOUT = 5.0
 
 
@@ -127,7 +129,7 @@ def paste(company: Company, password: str) -> Execution:
     return ended(company, executions(company)[known])
 
 
-def tick(company: Company, within: float = 20.0) -> Execution:
+def tick(company: Company, within: float = PATIENCE) -> Execution:
     """Let the tick come until it starts something for this registry, and return that execution once it has ended."""
     known = len(executions(company))
     wait_until(lambda: _tick(company) > known, within)
@@ -145,7 +147,7 @@ def _tick(company: Company) -> int:
     return len(executions(company))
 
 
-def wait_until(holds: Callable[[], bool], within: float = 20.0) -> None:
+def wait_until(holds: Callable[[], bool], within: float = PATIENCE) -> None:
     """Return once a condition holds. Raises TimeoutError after `within` seconds."""
     deadline = time.monotonic() + within
     while not holds():
@@ -203,12 +205,12 @@ def reset_calls(company: Company) -> list[Request]:
     return [one for one in company.world.cloudraya.requests() if is_reset(company)(one)]
 
 
-def is_of_secret(company: Company, **fields: object) -> Callable[[Any], bool]:
+def is_of_secret(company: Company, **fields: object) -> Callable[[AwsRequest], bool]:
     """Return what picks the requests to Secrets Manager about the registry's store, with these fields."""
 
-    def fits(request: Any) -> bool:  # noqa: ANN401 (any request to AWS)
-        body = json.loads(request.body)
-        return body.get("SecretId") == company.secret_name and fields.items() <= body.items()
+    def fits(request: AwsRequest) -> bool:
+        body: dict[str, object] = json.loads(request.body)
+        return bool(body.get("SecretId") == company.secret_name and fields.items() <= body.items())
 
     return fits
 
@@ -233,3 +235,17 @@ def written(company: Company) -> list[Request]:
     world, fits = company.world, is_write(company)
     servers = (world.github, world.kubernetes, world.receiver)
     return [one.request for server in servers for one in server.exchanges if fits(one.request)]
+
+
+def keeps_an_answer(company: Company) -> Callable[[AwsRequest], bool]:
+    """Return what picks the write that keeps a registry's answer; the gate's own try of the escrow has attempt 0."""
+    name = table(company.world.cloud, "ESCROW").name
+
+    def fits(request: AwsRequest) -> bool:
+        puts = [write.get("Put", {}) for write in json.loads(request.body)["TransactItems"]]
+        items = [put["Item"] for put in puts if put.get("TableName") == name]
+        return any(
+            item["pk"] == {"S": company.name} and "sealed" in item and item["attempt"] != {"N": "0"} for item in items
+        )
+
+    return fits

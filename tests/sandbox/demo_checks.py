@@ -16,6 +16,7 @@ from tests.sandbox.images import Contents, Images
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.sandbox.demo_faults import Stopwatch
     from tests.sandbox.world import Company
 
 _CLOCKS_MAY_DIFFER = 0.05  # seconds: the evidence is written in milliseconds, by other processes' clocks
@@ -43,7 +44,7 @@ class Outside:
 
     company: Company
     before: Contents
-    gap: float | None
+    stopwatch: Stopwatch
 
 
 def contents_of(company: Company) -> Contents:
@@ -75,16 +76,17 @@ def login(company: Company, password: str) -> str:
 
 
 def _old_password(evidence: Mapping[str, Any], company: Company) -> Check:
-    says, seen = str(evidence["old_password"]["verdict"]), login(company, company.first_password)
-    return Check("old password", says, seen, says == seen, wanted=seen == "refused")
+    says, seen = evidence["old_password"]["verdict"], login(company, company.first_password)
+    return Check("old password", says or "not asked", seen, says in (None, seen), wanted=seen == "refused")
 
 
 def _new_password(evidence: Mapping[str, Any], company: Company) -> Check:
     """Try what the store has, and compare it with what the control plane made."""
     stored, made = company.current(), [reset.password for reset in company.world.cloudraya.resets(company.name)]
-    says, seen = str(evidence["new_password"]["verdict"]), login(company, stored)
+    says, seen = evidence["new_password"]["verdict"], login(company, stored)
     wanted = seen == "accepted" and made[-1:] == [stored]
-    return Check("new password", says, seen if wanted else f"{seen}, not the one made", says == seen, wanted)
+    shown = seen if wanted or not made else f"{seen}, and it is not the one that was made"
+    return Check("new password", says or "not asked", shown, says in (None, seen), wanted)
 
 
 def _contents(evidence: Mapping[str, Any], outside: Outside) -> Check:
@@ -92,7 +94,7 @@ def _contents(evidence: Mapping[str, Any], outside: Outside) -> Check:
     unchanged = after == outside.before
     digests = {digest for tags in after.values() for digest in tags.values()}
     counts = (len(after), sum(len(tags) for tags in after.values()), len(digests))
-    agrees = says["unchanged"] is unchanged and (says["repositories"], says["tags"], says["digests"]) == counts
+    agrees = says["unchanged"] in (None, unchanged) and (says["repositories"], says["tags"], says["digests"]) == counts
     word = {True: "unchanged", False: "changed", None: "not compared"}[says["unchanged"]]
     numbers = f"{says['repositories']} repositories, {says['tags']} tags, {says['digests']} digests"
     seen = "every digest as before" if unchanged else "not as before"
@@ -104,7 +106,7 @@ def _consumer(evidence: Mapping[str, Any], place: Place, company: Company) -> Ch
     has_it = place.password() == company.current() != company.first_password
     seen = f"{place.seen_as} {'has the new one' if has_it else 'does not have it'}"
     if found is None:
-        return Check(place.name, "not named", seen, agrees=False, wanted=has_it)
+        return Check(place.name, "not told", seen, agrees=not has_it, wanted=has_it)
     done = ConsumerOutcome(found["outcome"]).done
     says = f"{found['outcome']}, {found['verdict']}" if done else str(found["outcome"])
     return Check(place.name, says, seen, agrees=done is has_it, wanted=has_it)
@@ -113,8 +115,11 @@ def _consumer(evidence: Mapping[str, Any], place: Place, company: Company) -> Ch
 def _every_consumer(evidence: Mapping[str, Any], company: Company) -> Check:
     counts, expected = evidence["counts"], places(company)
     have_it = sum(place.password() == company.current() != company.first_password for place in expected)
-    names = {row["name"] for row in evidence["consumers"]} == {place.name for place in expected}
-    agrees = names and (counts["done"], counts["consumers"]) == (have_it, len(expected))
+    named = {row["name"] for row in evidence["consumers"]} | set(evidence["not_told"])
+    agrees = named == {place.name for place in expected} and (counts["done"], counts["consumers"]) == (
+        have_it,
+        len(expected),
+    )
     says = f"{counts['done']} of {counts['consumers']} done"
     return Check(
         "all consumers", says, f"{have_it} of {len(expected)} have it", agrees, wanted=have_it == len(expected)
@@ -128,13 +133,16 @@ def _other_registry(company: Company) -> Check:
 
 
 def _resets(evidence: Mapping[str, Any], company: Company) -> Check:
+    """Compare with the control plane. How often a person clicked before a paste was taken, Rekey cannot know."""
     says, seen = int(evidence["resets"]), company.resets
+    if company.document["registry"]["type"] == "manual":
+        return Check("resets", f"{says} pasted", f"{seen} clicked", says <= seen, wanted=says == 1)
     return Check("resets", str(says), str(seen), says == seen, wanted=seen == 1)
 
 
 def _gap(evidence: Mapping[str, Any], outside: Outside) -> Check:
     """Compare with the stopwatch at the services: the evidence may say more than they saw, never less."""
-    says, measured = evidence["credential_gap_s"], outside.gap
+    says, measured = evidence["credential_gap_s"], outside.stopwatch.seconds
     closed = all(place.password() == outside.company.current() for place in places(outside.company))
     if says is None:
         seen = "no reset" if not outside.company.resets else "a reset"

@@ -25,22 +25,26 @@ class UnknownConsumerError(Exception):
 def refuse_writes(company: Company, entry: str) -> None:
     """Let the service behind one entry of the plan refuse every write, as if a right had been taken back.
 
-    Only writes: before the reset everything looks well. Raises UnknownConsumerError.
+    It strikes after the reset: before it everything looks well. Raises UnknownConsumerError.
     """
     found = {part["name"]: part for part in company.document["consumers"]}
     if entry not in found:
         raise UnknownConsumerError(f"there is no consumer {entry}: the plan has {', '.join(found)}")
     part, world = found[entry], company.world
+
+    def reset() -> bool:
+        return company.resets > 0
+
     match part["type"]:
         case "github-secret":
             refusal = github_limits.error(403, "Resource not accessible by personal access token")
-            _always(world.github, faults.answer(refusal), lambda request: _writes_secret(request, company, part))
+            _always(world.github, faults.answer(refusal), lambda one: reset() and _writes_secret(one, company, part))
         case "kubernetes-pull-secret":
             refusal = kubernetes_access.status(403, "Forbidden", "secrets is forbidden: the Role was taken away")
-            _always(world.kubernetes, faults.answer(refusal), lambda request: request.method == "PUT")
+            _always(world.kubernetes, faults.answer(refusal), lambda one: reset() and one.method == "PUT")
         case _:
             refusal = Response.json({"error": "unknown sender"}, 403)
-            _always(world.receiver, faults.answer(refusal), lambda request: request.method == "POST")
+            _always(world.receiver, faults.answer(refusal), lambda one: reset() and one.method == "POST")
 
 
 class Stopwatch:

@@ -1,7 +1,8 @@
-"""How a person talks to the running sandbox: where everything is, and the commands to try."""
+"""How a person talks to the running sandbox: the environment to read in, and the commands to try."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -16,10 +17,27 @@ if TYPE_CHECKING:
     from tests.sandbox.world import Company
 
 _REKEY = Path(sys.executable).with_name("rekey")
-_ENV_FILE = "sandbox.env"
 _PASTED_WITHIN = 60  # seconds
-# The password has signs in it that a shell would take for its own: it goes from program to program, never as a word.
-_READ = "import json, sys; print(json.load(sys.stdin)['password'], end='')"
+_COMMAND_LINE_NEEDS = (
+    "REKEY_STACK",
+    "REKEY_LEDGER_TABLE",
+    "REKEY_ESCROW_TABLE",
+    "REKEY_ESCROW_KEY_ID",
+    "REKEY_BUCKET",
+    "REKEY_BUS",
+)
+# A generated password holds quotes, backslashes and dollar signs: it goes through pipes, never through a command line.
+_FUNCTIONS = """\
+registry_password() {{ {python} -c {read} {secret}; }}
+registry_curl() {{ registry_password | {python} -c {configure} {user} | curl -sS --config - "$@"; }}
+"""
+_READ = """\
+import boto3, json, sys
+stored = boto3.client("secretsmanager").get_secret_value(SecretId=sys.argv[1])["SecretString"]
+print(json.loads(stored)["password"], end="")"""
+_CONFIGURE = """\
+import json, sys
+print("user = " + json.dumps(sys.argv[1] + ":" + sys.stdin.read()))"""
 
 
 class PasteError(Exception):
@@ -27,59 +45,106 @@ class PasteError(Exception):
 
 
 class Talk:
-    """The commands for one company of the sandbox. `folder` gets the file with its environment."""
+    """The commands for one company of the sandbox. `folder` gets a file that a shell reads in."""
 
     def __init__(self, company: Company, folder: Path) -> None:
         self._company = company
-        self._file = folder / _ENV_FILE
+        self._file = folder / "sandbox.env"
 
     def write_environment(self) -> None:
-        """Write the variables with which `aws` and `rekey` find the sandbox, for a shell to read."""
+        """Write where `aws` and `rekey` find the sandbox, and a shell function that gives the password of now."""
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self._environment().items()]
-        self._file.write_text("".join(lines), encoding="utf-8")
+        functions = _FUNCTIONS.format(
+            python=shlex.quote(sys.executable),
+            read=shlex.quote(_READ),
+            configure=shlex.quote(_CONFIGURE),
+            secret=shlex.quote(self._company.secret_name),
+            user=shlex.quote(self._company.name),
+        )
+        self._file.write_text("".join(lines) + functions, encoding="utf-8")
 
     def remove_environment(self) -> None:
-        """Remove the file: there is nothing to find any more."""
+        """Remove the file: soon there is nothing to find any more."""
         self._file.unlink(missing_ok=True)
 
-    def click_command(self) -> str:
-        """Return the command that presses Change Password in the dashboard, and shows the new password."""
-        return f"curl -sS -X POST {self._dashboard}"
-
-    def paste_command(self) -> str:
-        """Return the command that hands a password over; it asks for it, or reads it from a pipe."""
-        return f"{_short(_REKEY)} paste {self._company.name}"
+    def to_look(self) -> list[str]:
+        """Return what a person may try against the running sandbox."""
+        company = self._company
+        host, user = company.world.registry.host, company.name
+        image = company.document["registry"]["repositories"][0]
+        auth = "--tls-verify=false --authfile /tmp/rekey-demo-auth.json"
+        return [
+            *self._read_in(),
+            "Log in with the password that the store has:",
+            f"  registry_password | docker login --username {user} --password-stdin {host}",
+            f"  registry_password | skopeo login {auth} --username {user} --password-stdin {host}",
+            f"  skopeo inspect {auth} docker://{host}/{image}:latest",
+            f"  registry_curl http://{host}/v2/_catalog",
+            "Look at what was written down:",
+            f"  {_short(_REKEY)} status {user}",
+            f"  aws s3 ls --recursive s3://{company.world.bucket}/rotations/",
+            f"  aws dynamodb scan --table-name {self._environment()['REKEY_LEDGER_TABLE']}",
+        ]
 
     def to_paste(self) -> list[str]:
         """Return what a person does for a registry that is reset by hand."""
+        click, paste = f"curl -sS -X POST {self._dashboard}", f"{_short(_REKEY)} paste {self._company.name}"
         return [
-            "In another terminal, in this folder:",
-            f"  . {_short(self._file)}",
-            f"  {self.click_command()}    # clicks; the password is shown once",
-            f"  {self.paste_command()}    # asks for it",
-            "or both at once:",
-            f"  {self.click_command()} | {self.paste_command()}",
+            *self._read_in(),
+            "Click Change Password (it shows the new password, once), and hand that over:",
+            f"  {click}",
+            f"  {paste}",
+            "Or both at once:",
+            f"  {click} | {paste}",
         ]
 
-    def to_look(self) -> list[str]:
-        """Return what a person may try by hand against the running sandbox."""
-        company, world = self._company, self._company.world
-        host, user = world.registry.host, company.name
-        stored = (
-            f"aws secretsmanager get-secret-value --secret-id {company.secret_name} --query SecretString --output text"
-        )
-        without = f"{_short(Path(sys.executable))} -m tests.sandbox.demo_password {company.secret_name}"
-        read = f'{without}'
-        image = company.document["registry"]["repositories"][0]
+    def click(self) -> str:
+        """Press Change Password in the dashboard, and return the password it shows."""
+        return httpx.post(self._dashboard).raise_for_status().text.removesuffix("\n")
+
+    def paste(self, password: str) -> str:
+        """Hand a password over through the real command line, and return what that says. Raises PasteError."""
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "REKEY_"))}
+        try:
+            done = subprocess.run(
+                [_REKEY, "paste", self._company.name],
+                input=password,
+                env={**own, **self._environment()},
+                capture_output=True,
+                text=True,
+                timeout=_PASTED_WITHIN,
+                check=False,
+            )
+        except OSError:
+            raise PasteError(f"there is no {_REKEY}: `make demo` installs it") from None
+        except subprocess.TimeoutExpired:
+            raise PasteError(f"`rekey paste` took longer than {_PASTED_WITHIN} s") from None
+        said = done.stderr.strip()
+        if done.returncode:
+            raise PasteError(f"`rekey paste` ended with status {done.returncode}: {said}")
+        return said
+
+    @property
+    def _dashboard(self) -> str:
+        return f"{self._company.world.cloudraya.url}/dashboard/registries/{self._company.name}/change-password"
+
+    def _read_in(self) -> list[str]:
         return [
             "In another terminal, in this folder:",
             f"  . {_short(self._file)}",
-            "The password, as the store has it (the second way needs no aws command):",
-            f"  {stored}",
-            f"  {read}",
-            "Log in with it:",
-            f"  {read} | docker login --username {user} --password-stdin {host}",
-            f"  {read} | skopeo login --tls-verify=false --authfile /tmp/auth.json --username {user} --password-stdin {host}",
-            f"  skopeo inspect --tls-verify=false --authfile /tmp/auth.json docker://{host}/{image}:latest",
-            f'  curl -sS -o /dev/null -w "%{{http_code}}\\n" --user "{user}:$({read})" http://{host}/v2/',
+            "which says, among other things:",
+            *(f"  export {name}={value}" for name, value in self._environment().items() if name.startswith("AWS_END")),
         ]
+
+    def _environment(self) -> Mapping[str, str]:
+        cloud = self._company.world.cloud
+        settings: dict[str, str] = {}
+        for function in cloud.stack.functions:
+            settings.update(function.environment)
+        return {**cloud.env, **{name: settings[name] for name in _COMMAND_LINE_NEEDS}}
+
+
+def _short(path: Path) -> str:
+    """Return a path as one types it here."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.spinner import Spinner
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _STYLES: Mapping[Tone, str] = {"good": "green", "warn": "yellow", "bad": "red", "plain": ""}
 _LOG_WIDTH: Final = 160
 _EVENTS_SHOWN = 8
+_LONGEST_EVENT = len("Credential Compromised")
 
 
 class View:
@@ -53,6 +54,7 @@ class View:
     def showing(self, watch: Watch, places: Sequence[Place]) -> Iterator[None]:
         """Show a watch; `refresh` brings it up to date. What was shown last stays."""
         self._watch, self._places = watch, places
+        self._width = max(_LONGEST_EVENT, *(len(place.name) for place in places))
         self._seen: list[Happening] = []
         self._live: Live | None = None
         if not self.console.is_terminal:
@@ -80,14 +82,20 @@ class View:
             style = "green" if one.passed else "red"
             sign = "✓" if one.passed else "✗"
             seen = one.seen if one.agrees else f"{one.seen}  (DISAGREES)"
-            table.add_row(Text(sign, style), Text(one.claim), Text(one.evidence), Text(seen, "" if one.passed else style))
+            table.add_row(
+                Text(sign, style),
+                Text(one.claim),
+                Text(one.evidence or "\N{EN DASH}"),
+                Text(seen, "" if one.passed else style),
+            )
         self.console.print(table)
+        self.console.print()
 
     def _line(self, one: Happening) -> Text:
         passed = (one.at - self._watch.began).total_seconds()
         line = Text(f"{max(passed, 0):7.2f} s  ")
         line.append(f"{one.kind:9}", "dim")
-        line.append(f"{one.name:{_width(one)}}", "bold" if one.kind in ("step", "end") else "")
+        line.append(f"{one.name:{self._width}}", "bold" if one.kind in ("step", "end") else "")
         line.append(f"  {one.said}" if one.said else "", _STYLES[one.tone])
         line.rstrip()
         return line
@@ -95,7 +103,11 @@ class View:
     def _picture(self) -> Group:
         """Return the display of a terminal: steps, consumers, events."""
         events = [one for one in self._seen if one.kind not in ("step", "consumer")][-_EVENTS_SHOWN:]
-        parts = [self._steps(), self._consumers(), Group(*(self._line(one) for one in events))]
+        parts: list[RenderableType] = [
+            self._steps(),
+            self._consumers(),
+            Group(*(_in_one_line(self._line(one)) for one in events)),
+        ]
         return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
 
     def _steps(self) -> Table:
@@ -122,8 +134,9 @@ class View:
 
     def _consumers(self) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0))
-        for _ in range(4):
-            table.add_column(no_wrap=True, overflow="ellipsis")
+        kinds = max(len(place.type) for place in self._places)
+        for width in (1, self._width, kinds, None):
+            table.add_column(no_wrap=True, width=width, overflow="ellipsis")
         for place in self._places:
             table.add_row(*_standing(place, self._watch.receipts.get(place.name)))
         return table
@@ -132,8 +145,9 @@ class View:
 _SPINNER = Spinner("dots", style="cyan")
 
 
-def _width(one: Happening) -> int:
-    return {"step": 18, "event": 22, "consumer": 30, "end": 18}[one.kind]
+def _in_one_line(line: Text) -> Text:
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
 
 
 def _standing(place: Place, receipt: Receipt | None) -> tuple[Text, ...]:

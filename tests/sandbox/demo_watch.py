@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -66,6 +67,7 @@ class Watch:
         self._arns: list[str] = []
         self._read = 0
         self._passed = 0
+        self._dated: set[int] = set()
         self._next_reading = self.began
         self._waiting: list[Happening] = []
 
@@ -95,6 +97,11 @@ class Watch:
             self._read_receipts()
             self._next_reading = datetime.now(UTC) + _READ_EVERY
 
+    def expect_another(self) -> None:
+        """Watch for an execution that is yet to start."""
+        self.current = None
+        self.steps = {name: Step() for name in STEPS}
+
     def finish(self) -> None:
         """Read the rest, after the end of an execution."""
         self._cloud.settle()
@@ -113,10 +120,19 @@ class Watch:
         return latest.outcome if latest else ""
 
     def _read_events(self, now: datetime) -> None:
-        events = self._cloud.events
-        for passed in events[self._passed :]:
-            self._waiting.append(_told(now, passed.event))
-        self._passed = len(events)
+        new = self._cloud.events[self._passed :]
+        self._waiting += [_told(self._put_at(passed.event) or now, passed.event) for passed in new]
+        self._passed += len(new)
+
+    def _put_at(self, event: Event) -> datetime | None:
+        """Return when an event was put: it says so itself in whole seconds only."""
+        for request in self._cloud.requests:
+            if request.operation == "events:PutEvents" and request.order not in self._dated:
+                entries = json.loads(request.body)["Entries"]
+                if any(_is(event, entry) for entry in entries):
+                    self._dated.add(request.order)
+                    return request.at
+        return None
 
     def _read_execution(self) -> None:
         if self.current is None or self.ended:
@@ -158,18 +174,23 @@ class Watch:
             before = self.receipts.get(receipt.consumer)
             if before != receipt:
                 self.receipts[receipt.consumer] = receipt
-                self._waiting.append(_received(receipt, before))
+                read_back = self.steps["VerifyConsumers"].ended or datetime.now(UTC)
+                self._waiting.append(_received(receipt, before, read_back))
 
 
-def _received(receipt: Receipt, before: Receipt | None) -> Happening:
-    now, verdict = datetime.now(UTC), receipt.verdict
+def _received(receipt: Receipt, before: Receipt | None, read_back: datetime) -> Happening:
+    verdict = receipt.verdict
     if before is None or before.outcome is not receipt.outcome:
         tone: Tone = "good" if receipt.outcome.done else "warn" if receipt.outcome.left else "bad"
         said = f"{receipt.outcome.value}: {receipt.reason}" if receipt.reason else receipt.outcome.value
-        return Happening(receipt.answered_at or now, "consumer", receipt.consumer, said, tone)
+        return Happening(receipt.answered_at or read_back, "consumer", receipt.consumer, said, tone)
     tone = "bad" if verdict is ConsumerVerdict.DIFFERS else "plain" if verdict is ConsumerVerdict.UNKNOWN else "good"
     said = f"{verdict.value}: {receipt.reason}" if receipt.reason else verdict.value
-    return Happening(now, "consumer", receipt.consumer, said, tone)
+    return Happening(read_back, "consumer", receipt.consumer, said, tone)
+
+
+def _is(event: Event, entry: Mapping[str, str]) -> bool:
+    return entry["DetailType"] == event["detail-type"] and json.loads(entry["Detail"]) == event["detail"]
 
 
 def _told(at: datetime, event: Event) -> Happening:

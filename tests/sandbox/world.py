@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from tests.sandbox.lambdas import HostSettings
     from tests.sandbox.wire import JsonObject
 
 ROOT = Path(__file__).parents[2]
@@ -159,10 +160,13 @@ class Company:
 class World:
     """Starts everything, as a context manager."""
 
-    def __init__(self, workdir: Path, overrides: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, workdir: Path, overrides: Mapping[str, str] | None = None, settings: HostSettings | None = None
+    ) -> None:
         self._exit = ExitStack()
         self._workdir = workdir
         self._overrides = {**SHORT, **(overrides or {})}
+        self._settings = settings
 
     def __enter__(self) -> Self:
         with ExitStack() as starting:
@@ -174,7 +178,12 @@ class World:
             self.webhook_key = new_secret()
             self.receiver = starting.enter_context(WebhookReceiver(self.webhook_key, read=self._read_reference))
             self.cloud = starting.enter_context(
-                Cloud(ROOT / "template.yaml", workdir=self._workdir, overrides=self._overrides)
+                Cloud(
+                    ROOT / "template.yaml",
+                    workdir=self._workdir,
+                    overrides=self._overrides,
+                    settings=self._settings,
+                )
             )
             self._exit = starting.pop_all()
         return self

@@ -120,7 +120,7 @@ def webhook(template: Template) -> list[str]:
 def secrets(template: Template) -> list[str]:
     """Find secrets that a function may read and does not need, or may write outside the store's prefix."""
     store, own = "${StoreSecretPrefix}*", ":secret:rekey/*"
-    readers = {"begin": {store}, "verify": {store}, "reset": {store, own}, "distribute": {store, own}}
+    readers = {"begin": {store}, "verify": {store, own}, "reset": {store, own}, "distribute": {store, own}}
     found = []
     for name, allowed in policies.of_functions(template).items():
         for statement in allowed:

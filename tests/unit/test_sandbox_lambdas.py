@@ -232,7 +232,7 @@ def test_the_state_machine_sees_a_call_that_is_throttled_or_dropped(cloud: Cloud
 
 def test_a_redriven_execution_is_not_ended_by_the_run_that_was_stopped(cloud: Cloud) -> None:
     """The first call goes on after a stop and a redrive: the zombie that epochs and drains are there for."""
-    arn = cloud.start_execution({"do": "sleep", "seconds": 1})
+    arn = cloud.start_execution({"do": "sleep", "seconds": 4})
     log = cloud.lambdas.logs["demo-worker"]
     until(lambda: len(log) == 1)
     cloud.client("stepfunctions").stop_execution(executionArn=arn, error="Drill")

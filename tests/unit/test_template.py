@@ -152,7 +152,7 @@ def test_the_public_function_can_do_next_to_nothing(written: Template) -> None:
 
 
 def test_secrets_are_read_by_whom_needs_them(written: Template) -> None:
-    """Who may do what: begin and verify the store, distribute and reset the credentials too."""
+    """Who may do what: begin the store; distribute, reset and verify the credentials too."""
     assert role_checks.secrets(written) == []
 
 

@@ -1,5 +1,6 @@
 """boto3 clients with short timeouts, and the one place where botocore's errors become ours."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,6 +16,9 @@ from rekey.errors import Conflict, Denied, NotFound, Unfit, Unintelligible, Unre
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+for _name in ("boto3", "botocore", "urllib3"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # at DEBUG they write whole answers, passwords included
+
 _CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 _HURRIED = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
 
@@ -23,6 +27,7 @@ _MEANS: "Mapping[str, type[Denied | NotFound | Unfit | Unintelligible | Conflict
     "AccessDeniedException": Denied,
     "AuthorizationError": Denied,
     "UnrecognizedClientException": Denied,
+    "KMSAccessDenied": Denied,
     "KMSAccessDeniedException": Denied,
     "KMS.AccessDeniedException": Denied,
     "DecryptionFailure": Denied,
@@ -34,6 +39,7 @@ _MEANS: "Mapping[str, type[Denied | NotFound | Unfit | Unintelligible | Conflict
     "NotFound": NotFound,
     "ResourceExistsException": Conflict,
     "InvalidRequestException": Unfit,
+    "InvalidParameter": Unfit,
     "InvalidParameterException": Unfit,
     "ValidationException": Unfit,
     "DisabledException": Unfit,

@@ -300,4 +300,4 @@ class Notifier(Protocol):
     """One channel to people."""
 
     def send(self, message: Message) -> None:
-        """Send it. Raises Denied, NotFound, Unreachable."""
+        """Send it. Raises Denied, NotFound, Unfit, Unreachable."""

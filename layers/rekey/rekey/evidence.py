@@ -1,7 +1,7 @@
 """The evidence of a rotation: what was asked, what was done, what was seen. Pure, and without any secret."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from rekey.contracts import Contents, Prepared
@@ -59,21 +59,20 @@ def unproven(rotation: Rotation) -> list[str]:
     return said
 
 
-def given_up(receipts: Sequence[Receipt], now: datetime, until: datetime, tried_for: str) -> list[Receipt]:
-    """Return the receipts, those still left as failed where the time to try them is over."""
-    if now < until:
-        return list(receipts)
+def given_up(receipts: Sequence[Receipt], consumers: Sequence[tuple[str, str]], tried_for: str) -> list[Receipt]:
+    """Return the receipts when the time to try is over: what is left has failed, and whoever was never told too."""
+    told = {receipt.consumer for receipt in receipts}
+    untold = [Receipt(name, kind, ConsumerOutcome.PENDING, reason="never told") for name, kind in consumers]
     return [
-        Receipt(
-            consumer=receipt.consumer,
-            type=receipt.type,
+        replace(
+            receipt,
             outcome=ConsumerOutcome.FAILED,
+            verdict=ConsumerVerdict.UNKNOWN,
             reason=f"given up after {tried_for}: {receipt.reason}",
-            answered_at=receipt.answered_at,
         )
         if receipt.outcome.left
         else receipt
-        for receipt in receipts
+        for receipt in [*receipts, *(receipt for receipt in untold if receipt.consumer not in told)]
     ]
 
 

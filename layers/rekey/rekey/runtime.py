@@ -31,6 +31,10 @@ class Context(Protocol):
         """Return what is left of the invocation."""
 
 
+_REPEAT = 0.3
+"""Seconds between two alarms after the deadline; several fit into the margin."""
+
+
 class _Alarm(KeyboardInterrupt):
     """The function's time is over. No Exception: botocore wraps and repeats those, and adapters make verdicts of them.
 
@@ -117,12 +121,23 @@ def _interrupted_at(deadline: datetime) -> Iterator[None]:
         raise _Alarm
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, max((deadline - now()).total_seconds(), 0.001))
+    # Again and again: Python swallows what is raised inside a weak reference's callback or a finalizer.
+    signal.setitimer(signal.ITIMER_REAL, max((deadline - now()).total_seconds(), 0.001), _REPEAT)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _disarm()
         signal.signal(signal.SIGALRM, before)
+
+
+def _disarm() -> None:
+    """Stop the alarm, also where it rings just now."""
+    while True:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except _Alarm:
+            continue
+        return
 
 
 def _leave_nothing_running(before: set[threading.Thread]) -> None:

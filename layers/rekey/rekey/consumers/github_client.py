@@ -75,15 +75,13 @@ class GitHubClient:
         return self._repository(self._object(await self._asked("GET", f"/repos/{full_name}", doing, full_name), doing))
 
     async def repositories(self, owner: str) -> list[Repository]:
-        """Return all repositories of an account that the credential can see."""
+        """Return the repositories that the credential can see: all of this account, and maybe others'."""
         if self._tokens.of_an_app:
-            found = await self._listed("/installation/repositories")
-        else:
-            try:
-                found = await self._listed(f"/orgs/{owner}/repos")
-            except NotFound:  # it is a person's account
-                found = await self._listed("/user/repos")
-        return [repository for repository in found if repository.full_name.lower().startswith(f"{owner.lower()}/")]
+            return await self._listed("/installation/repositories")
+        try:
+            return await self._listed(f"/orgs/{owner}/repos")
+        except NotFound:  # it is a person's account
+            return await self._listed("/user/repos")
 
     async def secret_updated_at(self, full_name: str, secret: str) -> datetime | None:
         """Return when a secret was last written, or None where there is none."""

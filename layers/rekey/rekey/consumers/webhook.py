@@ -5,29 +5,24 @@ secret: messages name the host alone.
 """
 
 import asyncio
-import base64
-import binascii
 import hashlib
-import hmac
 import json
 import ssl
 from collections.abc import Sequence
 
 import httpx
 
-from rekey import http
+from rekey import http, standard_webhooks
 from rekey.consumers.outcome import ServiceErrors, receipt_for
 from rekey.consumers.shard import Shard, retry_after
 from rekey.contracts import Delivery, Prepared
-from rekey.errors import CredentialUnusable, Denied, NotFound, NotSent, Unfit, Unintelligible, Unreachable
+from rekey.errors import Denied, NotFound, NotSent, Unfit, Unintelligible, Unreachable
 from rekey.model.moment import render
 from rekey.model.origin import Origin
 from rekey.model.plan import WebhookConsumer as WebhookPart
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, Receipt
 
 _TYPE = "rekey.password.rotated"
-_KEY_PREFIX = "whsec_"
-_KEY_BYTES = range(24, 65)
 _CONNECT_SECONDS = 5
 
 
@@ -84,14 +79,8 @@ class WebhookConsumer:
         body = self._body(delivery)
         told = f"{delivery.rotation}\n{self._part.name}".encode()
         message = f"msg_{hashlib.sha256(told).hexdigest()[:32]}"
-        sent_at = str(int(self._shard.now().timestamp()))
-        signed = hmac.digest(self._signing_key(), f"{message}.{sent_at}.{body}".encode(), "sha256")
-        headers = {
-            "Content-Type": "application/json",
-            "webhook-id": message,
-            "webhook-timestamp": sent_at,
-            "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
-        }
+        signed = standard_webhooks.headers(self._signing_key(), message, self._shard.now(), body.encode())
+        headers = {"Content-Type": "application/json", **signed}
         request = client.build_request("POST", self._part.url, content=body, headers=headers)
         self._check(await self._shard.send(client, request, self._service))
 
@@ -111,18 +100,7 @@ class WebhookConsumer:
         return json.dumps(message, separators=(",", ":"))
 
     def _signing_key(self) -> bytes:
-        credential = self._shard.credential(self._part.signing_key, self._part.url)
-        text = credential["key"]
-        try:
-            key = base64.b64decode(text.removeprefix(_KEY_PREFIX), validate=True)
-        except (binascii.Error, ValueError):
-            key = b""
-        if not text.startswith(_KEY_PREFIX) or len(key) not in _KEY_BYTES:
-            raise CredentialUnusable(
-                f"`key` of the secret {credential.name} is no signing key: write `{_KEY_PREFIX}` and base64 of 24 to "
-                "64 bytes"
-            )
-        return key
+        return standard_webhooks.signing_key(self._shard.credential(self._part.signing_key, self._part.url))
 
     def _check(self, response: httpx.Response) -> None:
         if response.is_success:

@@ -3,7 +3,7 @@
 import base64
 import json
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NoReturn
 
 REDACTED: Final = "<password>"
 ESCROW_LIMIT: Final = 64 * 1024
@@ -24,6 +24,9 @@ class Password:
 
     def __repr__(self) -> str:
         return REDACTED
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a password is not to be pickled or copied: a pickle holds it readable")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Password) and other._text == self._text

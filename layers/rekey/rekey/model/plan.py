@@ -18,6 +18,7 @@ from rekey.model.problems import problems_of
 from rekey.model.request import Reason
 from rekey.model.shape import Shape
 from rekey.model.values import (
+    Address,
     Duration,
     Endpoint,
     HttpMethod,
@@ -290,7 +291,7 @@ class WebhookConsumer(ConsumerPart):
     """A signed message to any automation tool, with a reference to the store and never the password."""
 
     type: Literal["webhook"]
-    url: Url
+    url: Address
     signing_key: CredentialRef
     """Field `key`: `whsec_` and base64 of 24 to 64 bytes (https://www.standardwebhooks.com)."""
     ca: Pem | None = None
@@ -346,7 +347,10 @@ class Plan(Part):
 
     registry: Registry
     store: Store
-    accepts: Annotated[dict[SourceName, Annotated[tuple[Reason, ...], Field(min_length=1)]], Field(min_length=1)]
+    accepts: Annotated[
+        dict[SourceName, Annotated[tuple[Reason, ...], Field(min_length=1)]],
+        Field(min_length=1, json_schema_extra={"additionalProperties": False}),
+    ]
     """Source of a request → the reasons it may give. An event of any other source or reason is refused."""
     policy: Policy = Policy()
     consumers: Annotated[tuple[Consumer, ...], Field(min_length=1)]

@@ -229,3 +229,5 @@ class Again(Record):
     registry: str
     tries: int
     at: datetime
+    told: str = ""
+    """Digest of what a person was told that stands in the way: told once, and again where it is something else."""

@@ -45,6 +45,15 @@ Url = Annotated[str, AfterValidator(_url)]
 """`https://host[:port][/path]`; plain `http://` only to this machine itself, where no network can read it."""
 
 
+def _address(value: str) -> str:
+    Origin.parse(value)
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+"""A URL that is used to the letter: a trailing slash may be another place there."""
+
+
 def _endpoint(value: str) -> str:
     if Origin.parse(value).path:
         raise ValueError("an endpoint is a host, such as `registry.example.com`: leave the path out")

@@ -18,6 +18,8 @@ class EntryState:
     entry: str
     consumers: tuple[Prepared, ...] = ()
     problem: str = ""
+    transient: bool = False
+    """Whether the problem may pass by itself: the service could not be asked."""
 
     @property
     def problems(self) -> list[str]:
@@ -43,6 +45,7 @@ class ShardFile:
                 {
                     "entry": state.entry,
                     "problem": state.problem,
+                    "transient": state.transient,
                     "consumers": [consumer.to_record() for consumer in state.consumers],
                 }
                 for state in self.entries
@@ -62,6 +65,7 @@ class ShardFile:
                 EntryState(
                     entry=str(entry["entry"]),
                     problem=str(entry["problem"]),
+                    transient=bool(entry["transient"]),
                     consumers=tuple(Prepared.from_record(record) for record in entry["consumers"]),
                 )
                 for entry in entries

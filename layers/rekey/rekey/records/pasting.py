@@ -42,7 +42,11 @@ def paste(  # noqa: PLR0913 (where to, what, when)
     number = rotation.attempts + 1
     waiting = rotation.phase is Phase.READY
     changed = rotation.having(
-        attempts=number, phase=rotation.phase if waiting else Phase.RESETTING, problems=(), rev=secrets.token_hex(8)
+        attempts=number,
+        phase=rotation.phase if waiting else Phase.RESETTING,
+        problems=(),
+        rev=secrets.token_hex(8),
+        wrong_logins=0,  # a person has looked: a wrong paste must not use up what the proof of the right one needs
     )
     attempt = Attempt(
         registry=registry,

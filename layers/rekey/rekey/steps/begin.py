@@ -73,6 +73,11 @@ def _entry(rotation: Rotation) -> Next:
 def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None:
     """Return the unfinished rotation, or a new one if somebody asks for it, or None."""
     latest = bench.ledger.latest(fence.registry)
+    if latest is not None and latest.phase.open and latest.shards:
+        # By the plan it is pinned to: a newer one that is broken, or names another store, must not stop what is open.
+        pinned = bench.folder(fence.registry, latest.generation).plan()
+        if not _overtaken(bench, latest, bench.store(pinned).current()):
+            return bench.ledger.save_one(fence, latest.having(execution=fence.owner))
     plan, _, version = bench.plans.pushed(fence.registry)
     stored = bench.store(plan).current()
     if latest is not None and latest.phase.open:

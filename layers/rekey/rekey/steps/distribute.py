@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 from rekey import adapters, runtime
 from rekey.consumers.shard import Shard
 from rekey.contracts import Consumer, Delivery
-from rekey.errors import Conflict, Defect, InputInvalid, RekeyError
+from rekey.errors import Conflict, Defect, InputInvalid, OutOfTime, RekeyError
 from rekey.model.names import Generation, StoreVersion
 from rekey.model.rotation import Fence, Rotation
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, Receipt
@@ -82,9 +82,11 @@ class _Work:
             async with asyncio.timeout(seconds):
                 found = await self._adapter(shard, entry).prepare()
         except TimeoutError:
-            return EntryState(entry, problem="could not be prepared in the function's time")
+            return EntryState(entry, problem="could not be prepared in the function's time", transient=True)
+        except OutOfTime:
+            raise
         except RekeyError as error:
-            return EntryState(entry, problem=str(error))
+            return EntryState(entry, problem=str(error), transient=not error.definite)
         if not found:
             return EntryState(entry, problem="names no consumer")
         return EntryState(entry, tuple(found))
@@ -92,7 +94,8 @@ class _Work:
     def deliver(self) -> bool:
         """Bring the password to every consumer of the shard that has no receipt yet."""
         delivery = self._delivery()
-        known = {receipt.consumer: receipt for receipt in self._receipts()}
+        before = {receipt.consumer: receipt for receipt in self._receipts()}
+        known = dict(before)
         self._mark_told()
 
         async def work(shard: Shard) -> list[Receipt]:
@@ -101,14 +104,17 @@ class _Work:
             for state in entries:
                 kind = self.parts[state.entry].type
                 if state.problem:
-                    known[state.entry] = _failed(state.entry, kind, state.problem)
+                    known[state.entry] = _unready(state, kind)
+                    continue
+                known.pop(state.entry, None)  # what stood for the whole entry while its consumers were not known
                 for consumer in state.consumers:
-                    there = known.get(consumer.consumer)
-                    if consumer.problem:
-                        known[consumer.consumer] = _failed(consumer.consumer, kind, consumer.problem)
-                    elif there is None or there.outcome.left:
+                    # One that was not ready is tried all the same: what its service says now is what counts.
+                    there = before.get(consumer.consumer)
+                    if there is None or there.outcome.left:
                         known[consumer.consumer] = _pending(consumer.consumer, kind)
                         todo[consumer.consumer] = self._adapter(shard, state.entry).deliver(delivery, consumer)
+                    else:
+                        known[consumer.consumer] = there
             known.update(await self._within_time(todo, known))
             return list(known.values())
 
@@ -219,8 +225,10 @@ def _pending(consumer: str, kind: str) -> Receipt:
     return Receipt(consumer, kind, ConsumerOutcome.PENDING, reason="not sent yet, or sent and not answered in time")
 
 
-def _failed(consumer: str, kind: str, problem: str) -> Receipt:
-    return Receipt(consumer, kind, ConsumerOutcome.FAILED, reason=problem, answered_at=runtime.now())
+def _unready(state: EntryState, kind: str) -> Receipt:
+    """Return the receipt that stands for an entry whose consumers are not known yet."""
+    outcome = ConsumerOutcome.UNREACHABLE if state.transient else ConsumerOutcome.FAILED
+    return Receipt(state.entry, kind, outcome, reason=state.problem, answered_at=runtime.now())
 
 
 def _result(task: "asyncio.Task[Receipt]", before: Receipt) -> Receipt:

@@ -4,6 +4,7 @@ Ends well only where everything is done. What is unfinished is written down befo
 back for it.
 """
 
+import hashlib
 import json
 import secrets
 from contextlib import suppress
@@ -64,6 +65,7 @@ class Report:
         self.now = runtime.now()
         self.again = bench.ledger.again(fence.registry)
         self.tries = self.again.tries if self.again else 0
+        self.told = self.again.told if self.again else ""
 
     def run(self) -> State:
         """Write the end and return the state that says it. Raises Fenced, Conflict, and what the records raise."""
@@ -97,12 +99,13 @@ class Report:
             consumers = [consumer.consumer for consumer in state.consumers] or [state.entry]
             names += [(name, types.get(state.entry, "")) for name in consumers]
         receipts = ledger.receipts(registry, generation)
-        if rotation.promoted_at is not None and plan is not None:
-            until = rotation.promoted_at + plan.policy.recover_for
-            receipts = evidence.given_up(receipts, self.now, until, str(plan.policy.recover_for))
         told = [(receipt.consumer, receipt.type) for receipt in receipts]
         # An entry that made several consumers later than `prepare` is known by its receipts.
         known = [pair for pair in names if pair not in told and not _made_several(pair[0], receipts)] + told
+        if rotation.promoted_at is not None and plan is not None:
+            recover_for = plan.policy.recover_for
+            if self.now >= rotation.promoted_at + recover_for:
+                receipts = evidence.given_up(receipts, known, str(recover_for))
         return Findings(
             rotation=rotation,
             attempts=ledger.attempts_of(rotation),
@@ -127,7 +130,9 @@ class Report:
         elif outcome is Outcome.STOPPED:
             changes |= {"phase": Phase.STOPPED, "finished_at": rotation.finished_at or self.now}
         elif outcome is Outcome.NEEDS_ATTENTION and rotation.phase is not Phase.NEEDS_ATTENTION:
-            changes |= {"phase": Phase.NEEDS_ATTENTION, "problems": tuple(evidence.unproven(found.rotation))}
+            # Nothing is left that an execution could do: a person looks, and the next rotation is not held up.
+            problems = tuple(evidence.unproven(found.rotation))
+            changes |= {"phase": Phase.FINISHED, "finished_at": self.now, "problems": problems}
         ended = rotation.having(**changes)
         return Findings(
             ended, found.attempts, found.requests, found.consumers, found.receipts, found.before, found.warnings
@@ -145,7 +150,8 @@ class Report:
         """
         rotation = found.rotation
         saved = rotation.having(rev=secrets.token_hex(8))
-        writes: list[Write] = [following(before, saved), open_mark(saved), self._again(outcome)]
+        again = self._again(outcome, "; ".join(saved.problems) if outcome is Outcome.STOPPED else "")
+        writes: list[Write] = [following(before, saved), open_mark(saved), again]
         met = _met(found)
         while len(met) > _REQUESTS:
             self.bench.ledger.close(self.fence, met[:_REQUESTS], rotation.generation)
@@ -155,12 +161,12 @@ class Report:
         lingering = self.call.state.error is not None
         hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=writes)
 
-    def _again(self, outcome: Outcome) -> Write:
+    def _again(self, outcome: Outcome, why: str) -> Write:
         """Return the write of when the tick may come back; what is done counts from nought again."""
         done = outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED, Outcome.READY)
         tries = 0 if done else self.tries + 1
         at = self.now if done else self.now + self.bench.settings.again_in(self.tries)
-        again = Again(registry=self.fence.registry, tries=tries, at=at, rev=secrets.token_hex(8))
+        again = Again(registry=self.fence.registry, tries=tries, at=at, told=_digest(why), rev=secrets.token_hex(8))
         return following(self.again or again.having(rev=""), again)
 
     def _end_without_rotation(self, state: State, latest: Rotation | None) -> State:
@@ -169,8 +175,8 @@ class Report:
         under_way = latest is not None and latest.phase.open and latest.phase is not Phase.PREPARING
         outcome = Outcome.UNFINISHED if under_way else Outcome.STOPPED
         logger.error("nothing was begun", extra={"error": error.get("Error")})
-        hand_back(self.bench, self.fence, self.now, may_linger=True, also=[self._again(outcome)])
-        if not self.tries:
+        hand_back(self.bench, self.fence, self.now, may_linger=True, also=[self._again(outcome, said(error))])
+        if self._is_news(said(error)):
             self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=said(error))
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
 
@@ -178,11 +184,20 @@ class Report:
         bus = self.bench.bus
         if outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED):
             bus.tell(Told.ROTATION_FINISHED, rotation.registry, rotation=rotation.id, outcome=outcome.value)
-        stopped = outcome is Outcome.STOPPED and not self.tries  # the first time, not every try
+        why = "; ".join(rotation.problems)
+        stopped = outcome is Outcome.STOPPED and self._is_news(why)
         found_here = outcome is Outcome.NEEDS_ATTENTION and before.phase is not Phase.NEEDS_ATTENTION
         if stopped or found_here or outcome is Outcome.CONSUMERS_FAILED:
-            why = "; ".join(rotation.problems) or "consumers failed: the report names them"
+            why = why or "consumers failed: the report names them"
             bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
+
+    def _is_news(self, why: str) -> bool:
+        """Whether what stands in the way was not what the last try told: the tick would tell it every half hour."""
+        return _digest(why) != self.told
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _met(found: Findings) -> list[Request]:

@@ -332,6 +332,8 @@ class Reset:
     def _log_in(self) -> None:
         attempt = self._attempt()
         if attempt.refusals and not self.registry.healthy():
+            # A registry that is not well refuses the right password too: that it said so once holds nothing back.
+            self._save(attempt={"login": LoginVerdict.UNREACHABLE})
             self.seen = replace(self.seen, asked=True)
             return
         login = self.registry.login(self._password())

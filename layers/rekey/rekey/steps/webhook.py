@@ -9,38 +9,52 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
-from rekey import runtime
+from rekey import runtime, standard_webhooks
 from rekey.bus import ASKING
 from rekey.errors import CredentialUnusable, Denied, InputInvalid, RekeyError
 from rekey.model.plan import CredentialRef
 from rekey.observability import logger
 from rekey.runtime import Event
 from rekey.secrets import Secrets
-from rekey.sources import standard_webhooks
 from rekey.steps.bench import Bench
 from rekey.steps.trigger import SOURCE_PREFIX
 
 BODY_LIMIT = 64 * 1024
 _FIELDS = ("registry", "reason", "leak", "exposed_at", "detected_at")
-_ACCEPTED, _BAD, _FORBIDDEN, _NONE, _TOO_LARGE, _LATER = 202, 400, 401, 404, 413, 503
+_ACCEPTED, _BAD, _FORBIDDEN, _LATER = 202, 400, 401, 503
+_LONGEST_ID = 256
 
 
 def run(bench: Bench, event: Event, _deadline: datetime) -> Event:
     """Answer one HTTP request (API Gateway payload format 2.0): 202 where the event is on the bus."""
     try:
-        put(bench, event)
-    except (Denied, CredentialUnusable) as error:
-        return _answer(_FORBIDDEN, str(error) if isinstance(error, Denied) else "this source's key cannot be used")
+        source, detail = verified(bench, event)
+    except Denied as error:
+        return _answer(_FORBIDDEN, str(error))
+    except CredentialUnusable as error:
+        logger.error("a source's key cannot be used", extra={"why": str(error)})
+        return _answer(_FORBIDDEN, "this source's key cannot be used")
     except InputInvalid as error:
         return _answer(_BAD, str(error))
     except RekeyError as error:
-        logger.error("an alert could not be taken", extra={"why": str(error)})
-        return _answer(_LATER, "not taken: send it again")
+        return _not_taken(error)
+    try:
+        bench.bus.put(SOURCE_PREFIX + source, ASKING, detail)
+    except RekeyError as error:  # also where the function itself may not: that is not the sender's fault
+        return _not_taken(error)
     return _answer(_ACCEPTED, "accepted")
 
 
-def put(bench: Bench, event: Event) -> None:
-    """Verify one request and put its event. Raises Denied, CredentialUnusable, InputInvalid, and as the bus does."""
+def _not_taken(error: RekeyError) -> Event:
+    logger.error("an alert could not be taken", extra={"why": str(error)})
+    return _answer(_LATER, "not taken: send it again")
+
+
+def verified(bench: Bench, event: Event) -> tuple[str, dict[str, object]]:
+    """Return who sent a request, and what of it is kept.
+
+    Raises Denied, CredentialUnusable, InputInvalid; Unreachable where the key cannot be fetched now.
+    """
     source = str(event.get("rawPath", "")).strip("/")
     reference = bench.settings.webhook_sources.get(source)
     if reference is None:
@@ -50,11 +64,12 @@ def put(bench: Bench, event: Event) -> None:
     if not isinstance(headers, dict):
         raise InputInvalid("the request has no headers")
     detail = kept(body)
-    key = Secrets(str(detail.get("registry"))).resolve(CredentialRef.model_validate(reference), None)["key"]
-    signing_key = standard_webhooks.signing_key(key)
-    message_id = standard_webhooks.verify(signing_key, headers, body, runtime.now())
-    detail.setdefault("leak", message_id)  # a message that is sent again is the same leak
-    bench.bus.put(SOURCE_PREFIX + source, ASKING, detail)
+    credential = Secrets(str(detail.get("registry"))).resolve(CredentialRef.model_validate(reference), None)
+    key = standard_webhooks.signing_key(credential)
+    message_id = standard_webhooks.verify(key, headers, body, runtime.now())
+    if len(message_id) > _LONGEST_ID:
+        raise InputInvalid(f"the header webhook-id is longer than {_LONGEST_ID} characters")
+    return source, {"leak": message_id, **detail}  # a message that is sent again is the same leak
 
 
 def body_of(event: Event) -> bytes:

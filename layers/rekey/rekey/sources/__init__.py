@@ -1,1 +1,0 @@
-"""Sources of webhook requests, one adapter a file."""

@@ -1,0 +1,141 @@
+"""The outcome of a reset is never guessed, its call never repeated, and an answer is on disk before it is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rekey.contracts import Answer
+from rekey.model.rotation import Phase
+from tests.e2e import rotating
+from tests.e2e.front import by
+from tests.sandbox import cloudraya
+from tests.sandbox.aws_faults import call_after, refuse
+from tests.sandbox.faults import drop, gateway_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.e2e.front import Front
+    from tests.sandbox.cloudraya import Reset
+    from tests.sandbox.wire import Fault, Response
+    from tests.sandbox.world import Company
+
+
+@pytest.mark.parametrize("acted", [True, False], ids=["it took effect", "it did not"])
+def test_an_answer_that_was_lost_leads_to_a_person_and_to_no_second_reset(company: Company, *, acted: bool) -> None:
+    company.world.cloudraya.inject(drop(acted=acted), when=rotating.is_reset(company))
+    execution = rotating.rotate(company)
+    assert (execution.status, execution.error) == ("FAILED", "AttentionNeeded")
+    _needs_a_person(company, "its answer was lost", "`rekey paste` it")
+    assert company.resets == acted
+    assert rotating.kept(company) == []
+    assert company.current() == company.first_password
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [cloudraya.html_with_password, cloudraya.password_under("secret"), cloudraya.empty_answer],
+    ids=["html", "another key", "empty"],
+)
+def test_an_answer_whose_password_cannot_be_found_is_kept(
+    company: Company, answered: Callable[[Reset], Response]
+) -> None:
+    company.world.cloudraya.reset_answer = answered
+    execution = rotating.rotate(company)
+    assert (execution.status, execution.error) == ("FAILED", "AttentionNeeded")
+    _needs_a_person(company, "no password at /data/password", "kept in the escrow", "`password_at`", "`rekey paste`")
+    assert company.resets == 1
+    assert company.current() == company.first_password
+
+
+@pytest.mark.parametrize(
+    "fault", [gateway_page(), gateway_page(acted=True)], ids=["before it took effect", "after it took effect"]
+)
+def test_a_gateways_page_is_an_answer_that_is_kept_and_no_reason_to_call_again(company: Company, fault: Fault) -> None:
+    company.world.cloudraya.inject(fault, when=rotating.is_reset(company))
+    assert rotating.rotate(company).error == "AttentionNeeded"
+    _needs_a_person(company, "HTTP 502", "kept in the escrow")
+    (attempt,) = rotating.ledger(company).attempts(company.name, 1)
+    kept = rotating.escrow(company).read(attempt)
+    assert kept is not None
+    assert b"502 Bad Gateway" in Answer.from_bytes(kept).body
+
+
+def test_the_way_out_is_a_paste(company: Company) -> None:
+    company.world.cloudraya.reset_answer = cloudraya.html_answer
+    rotating.rotate(company)
+    (reset,) = company.world.cloudraya.resets(company.name)
+    assert rotating.paste(company, reset.password).status == "SUCCEEDED"
+    assert company.evidence()["outcome"] == "finished"
+    assert set(rotating.held_by_consumers(company).values()) == {reset.password}
+    assert rotating.kept(company) == [], "the answer that was kept goes when a password is proven"
+    assert company.resets == 1
+
+
+def test_a_definite_refusal_changes_nothing_and_is_tried_again_by_itself(company: Company) -> None:
+    company.world.cloudraya.set_busy(company.name)
+    execution = rotating.rotate(company)
+    assert (execution.status, execution.error) == ("FAILED", "NotReady")
+    assert "the registry refused to reset: HTTP 400" in rotating.problems(company)
+    assert company.resets == 0
+    assert rotating.latest(company).phase is Phase.STOPPED
+    assert rotating.kept(company) == []
+    assert [key.split("#")[0] for key in rotating.open_things(company)] == ["request"]
+    rotating.tick_in_vain(company)  # not before `again_at`
+    assert rotating.tick(company).status == "SUCCEEDED"
+    assert company.resets == 1
+    assert rotating.open_things(company) == []
+
+
+def test_a_function_killed_right_after_the_answer_was_kept_resumes_without_another_reset(company: Company) -> None:
+    cloud = company.world.cloud
+    killed = cloud.faults.add(
+        "dynamodb:TransactWriteItems", call_after(cloud.lambdas.kill_caller), where=rotating.keeps_an_answer(company)
+    )
+    execution = rotating.rotate(company)
+    assert killed.struck == 1
+    assert execution.status == "SUCCEEDED"
+    assert execution.states.count("Reset") == 1, "the Task was tried again, from the escrow"
+    assert len(rotating.reset_calls(company)) == 1
+    assert set(rotating.held_by_consumers(company).values()) == {company.current()}
+
+
+def test_an_escrow_that_refuses_costs_no_password(company: Company) -> None:
+    """Then it is read and staged at once."""
+    company.world.cloud.faults.add(
+        "dynamodb:TransactWriteItems", refuse(), times=None, where=rotating.keeps_an_answer(company)
+    )
+    assert rotating.rotate(company).status == "SUCCEEDED"
+    assert len(rotating.reset_calls(company)) == 1
+    assert set(rotating.held_by_consumers(company).values()) == {company.current()}
+
+
+def test_the_answer_is_kept_before_anything_reads_it(company: Company, front: Front) -> None:
+    """Reset call, escrow, and only then the login, the store, or any other call to AWS that could fail."""
+    rotating.rotate(company)
+    (call,) = rotating.reset_calls(company)
+    requests = company.world.cloud.requests
+    keeps = rotating.keeps_an_answer(company)
+    (kept,) = [one for one in requests if one.operation == "dynamodb:TransactWriteItems" and keeps(one)]
+    between = [one for one in requests if call.order < one.order < kept.order and one.caller == kept.caller]
+    assert [one.operation for one in between] == []
+    is_new = by(company.name, lambda given: given == company.current())
+    assert kept.order < min(one.request.order for one in front.exchanges if is_new(one.request))
+    is_store = rotating.is_of_secret(company)
+    staged = [one for one in requests if one.operation == "secretsmanager:PutSecretValue" and is_store(one)]
+    assert [one.order < kept.order for one in staged if one.caller == kept.caller] == [True, False], "check, candidate"
+
+
+def _needs_a_person(company: Company, *said: str) -> None:
+    """Check that a person is called and told how to go on, that one call was made, and that no tick makes another."""
+    for text in said:
+        assert text in rotating.asked_for_a_person(company)
+        assert text in rotating.problems(company)
+    assert rotating.latest(company).phase is Phase.NEEDS_ATTENTION
+    before = rotating.kept(company)
+    rotating.tick_in_vain(company)
+    assert len(rotating.reset_calls(company)) == 1
+    assert rotating.kept(company) == before
+    assert rotating.written(company) == []

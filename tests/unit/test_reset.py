@@ -1,0 +1,238 @@
+"""Reset does what the protocol says, writes it down, and asks again: with a small API and a registry behind it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from rekey import http, runtime
+from rekey.errors import Fenced
+from rekey.model.password import Password
+from rekey.model.rotation import AttemptOutcome, CallEnd, Phase
+from rekey.model.state import Next, Operation, Outcome, State
+from rekey.model.verdict import LoginVerdict
+from rekey.records import pasting
+from rekey.runtime import Call
+from rekey.steps import begin, reset
+from rekey.steps.bench import Bench
+from tests.sandbox import aws_faults, faults
+from tests.sandbox.wire import Response
+from tests.unit.bare_stack import BareStack
+from tests.unit.registry_api import Passwords, SmallApi
+from tests.unit.scripted_registry import API, BASIC, Scripted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rekey.model.rotation import Rotation
+    from tests.sandbox.wire import Request
+
+FUNCTION = timedelta(seconds=40)
+"""What the function has: a call of 1 s, its escrow write and a margin fit into it."""
+NOTHING = timedelta(0)
+SEAL = "kms:Encrypt"
+GETTING_READY = 2
+"""The first sealing is the gate's, the second stands between the claim and the call."""
+
+
+class Place:
+    """A registry with its API, in a stack: one rotation of it has begun."""
+
+    def __init__(self, opened: BareStack, **plan: object) -> None:
+        self.opened = opened
+        self.name = opened.new_registry()
+        self.first = secrets.token_urlsafe(12)
+        self.passwords = Passwords({self.name: self.first})
+        self.api = SmallApi(self.name, self.passwords)
+        self.registry = Scripted(self._answer)
+        settings = replace(opened.bench.settings, prove_within=NOTHING, refusal_pause=NOTHING)
+        self.bench = Bench(settings)
+        self._plan = plan
+
+    def __enter__(self) -> Self:
+        self.api.__enter__()
+        self.registry.__enter__()
+        client: Any = self.opened.aws.client("secretsmanager")
+        credential = {"registries": [self.name], "hosts": ["*"], "token": self.api.key}
+        client.create_secret(Name=f"rekey/{self.name}", SecretString=json.dumps(credential))
+        self.opened.push(self.name, registry=self._registry())
+        stored = {"username": self.name, "password": self.first}
+        client.put_secret_value(SecretId=f"registries/{self.name}", SecretString=json.dumps(stored))
+        self.opened.ask(self.name)
+        self.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.registry.__exit__(None, None, None)
+        self.api.__exit__(None, None, None)
+
+    def _registry(self) -> dict[str, object]:
+        call = {
+            "method": "POST",
+            "path": f"/users/{self.name}/rotate",
+            "password_at": "/result/0/secret",
+            "timeout": "1s",
+            "settle": "0s",
+        }
+        api = {"url": self.api.url, "login": {"secret": f"rekey/{self.name}"}, "health": "/status", "reset": call}
+        part = {"name": self.name, "type": "http", "endpoint": self.registry.url, "username": self.name, "api": api}
+        return {**part, **self._plan}
+
+    def _answer(self, request: Request) -> Response:
+        right = http.basic(self.name, Password(self.passwords.known[self.name]))
+        if request.headers.get("authorization") == right:
+            return Response.json({}, 200, API)
+        return Response.json({}, 401, {**API, **BASIC})
+
+    def begin(self) -> None:
+        """Begin an execution; the last one has handed its lease back."""
+        machine = self.opened.environment["REKEY_STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:")
+        self.owner = f"{machine}:{self.name}-{secrets.token_hex(2)}"
+        fresh = State(format=1, operation=Operation.ROTATE, registry=self.name, start=1)
+        self.state = begin.run(self.bench, self._call(fresh, FUNCTION))
+
+    def hand_back(self) -> None:
+        """End the execution."""
+        lease = self.bench.leases.current(self.name)
+        assert lease is not None
+        _, write = self.bench.leases.hand_back_write(lease.fence(self.name), runtime.now(), may_linger=False)
+        self.bench.ledger.table.write(write)
+
+    def reset(self, seconds: timedelta = FUNCTION) -> State:
+        """Call the function once."""
+        return reset.run(self.bench, self._call(self.state, seconds))
+
+    def _call(self, state: State, seconds: timedelta) -> Call:
+        return Call("reset", self.owner, 0, state, runtime.now() + seconds)
+
+    @property
+    def rotation(self) -> Rotation:
+        """The rotation as it is now."""
+        rotation = self.bench.ledger.latest(self.name)
+        assert rotation is not None
+        return rotation
+
+    @property
+    def stored(self) -> str:
+        """What readers of the store see."""
+        client: Any = self.opened.aws.client("secretsmanager")
+        text = client.get_secret_value(SecretId=f"registries/{self.name}", VersionStage="AWSCURRENT")["SecretString"]
+        return str(json.loads(text)["password"])
+
+    def asked_for(self) -> list[str]:
+        """Return what was said in the events that ask for a person."""
+        events = self.opened.events(self.name)
+        return [event["Detail"]["why"] for event in events if event["DetailType"] == "Attention Needed"]
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[BareStack]:
+    with BareStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def place(opened: BareStack) -> Iterator[Place]:
+    with Place(opened) as place:
+        yield place
+
+
+def test_one_invocation_leads_from_the_gate_to_delivery(place: Place) -> None:
+    assert place.reset().next is Next.DELIVER
+    assert place.api.made == [place.stored]
+    assert (place.rotation.phase, place.rotation.resets) == (Phase.DELIVERING, 1)
+    assert place.rotation.new_verdict is LoginVerdict.ACCEPTED
+    assert place.bench.escrow.tokens(place.name) == []
+
+
+def test_called_again_it_does_nothing_again(place: Place) -> None:
+    place.reset()
+    before = place.rotation
+    assert place.reset().next is Next.DELIVER
+    assert (len(place.api.made), place.rotation) == (1, before)
+
+
+def test_a_reset_call_that_cannot_fit_into_the_function_stops_before_anything_happened(place: Place) -> None:
+    """And says which of the two to change, instead of claiming and giving back for ever."""
+    state = place.reset(timedelta(seconds=12))
+    assert state.outcome is Outcome.STOPPED
+    assert "ResetTimeout" in place.rotation.problems[0]
+    assert (place.api.made, place.rotation.attempts) == ([], 0)
+
+
+def test_a_second_invocation_leaves_a_claim_alone_until_its_deadline(place: Place, opened: BareStack) -> None:
+    """Its invocation may be about to call."""
+    waits: list[State] = []
+    opened.aws.faults.add(SEAL, aws_faults.call_before(lambda _: waits.append(place.reset())), nth=GETTING_READY)
+    assert place.reset().next is Next.DELIVER
+    assert [state.next for state in waits] == [Next.WAIT]
+    assert len(place.api.made) == 1
+
+
+def test_what_the_registry_refused_once_it_is_asked_again_by_the_next_rotation(place: Place) -> None:
+    """It was busy; the request stayed open, and the number of the rotation that stopped is used again."""
+    busy = faults.answer(Response.json({"message": "busy"}, 409))
+    place.api.inject(busy, when=lambda request: request.path.endswith("/rotate"))
+    assert place.reset().outcome is Outcome.STOPPED
+    (attempt,) = place.bench.ledger.attempts(place.name, 1)
+    assert (attempt.end, attempt.outcome) == (CallEnd.REFUSED, AttemptOutcome.REFUSED)
+    assert place.rotation.resets == 0
+    place.hand_back()
+    place.begin()
+    assert place.reset().next is Next.DELIVER
+    assert (place.rotation.generation, place.stored) == (1, place.api.made[0])
+
+
+def test_wrong_logins_end_with_the_budget(opened: BareStack) -> None:
+    """They lock accounts: each is counted, and a person is asked before the account is gone."""
+    with Place(opened, max_wrong_logins=1) as place:
+        answer = Response.json({"result": [{"secret": "not-the-password"}]})
+        place.api.inject(faults.answer(answer), when=lambda request: request.path.endswith("/rotate"))
+        place.reset()
+        assert place.reset().outcome is Outcome.NEEDS_ATTENTION
+        assert "used up" in place.asked_for()[0]
+        assert place.rotation.wrong_logins == 1
+        assert len(place.bench.escrow.tokens(place.name)) == 1
+        assert place.stored == place.first
+
+
+def test_a_registry_that_is_not_well_after_one_refusal_holds_nothing_back(place: Place) -> None:
+    """One refusal is none, and a positive answer is in hand: promoted, said to be unproven, the answer kept."""
+    place.registry.inject(
+        faults.answer(Response.json({}, 401, {**API, **BASIC})),
+        when=lambda request: "authorization" in request.headers and bool(place.api.made),
+    )
+    assert place.reset().next is Next.WAIT
+    assert place.rotation.new_verdict is None
+    place.api.inject(faults.answer(Response.json({}, 503)), times=None)
+    assert place.reset().next is Next.DELIVER
+    assert place.rotation.new_verdict is LoginVerdict.UNPROVEN
+    assert place.stored == place.api.made[0]
+    assert len(place.bench.escrow.tokens(place.name)) == 1
+
+
+def test_a_wrong_paste_is_said_once_with_what_was_wrong(place: Place) -> None:
+    """Where Rekey itself resets, a person had stepped in: nothing more is reset without them."""
+    now = runtime.now()
+    pasting.paste(place.bench.ledger, place.bench.escrow, place.name, Password(place.first), now=now, clicked_at=None)
+    assert place.reset().outcome is Outcome.NEEDS_ATTENTION
+    (said,) = place.asked_for()
+    assert said.startswith("the pasted password is the one in the store already: ")
+    assert place.rotation.problems == (said,)
+    assert place.reset().outcome is Outcome.NEEDS_ATTENTION
+    assert (place.api.made, len(place.asked_for())) == ([], 1)
+
+
+def test_an_owner_that_lost_the_lease_after_its_claim_does_not_call(place: Place, opened: BareStack) -> None:
+    def take_over(_request: object) -> None:
+        opened.own(place.name)
+
+    opened.aws.faults.add(SEAL, aws_faults.call_before(take_over), nth=GETTING_READY)
+    with pytest.raises(Fenced):
+        place.reset()
+    assert place.api.made == []
