@@ -18,7 +18,7 @@ demo: .venv/made ## Rotate a real registry's password in a sandbox on this machi
 	@$(RUN)/python -m tests.sandbox.demo $(ARGS)
 
 test: .venv/made ## Run the tests (ARGS=tests/unit for some)
-	@$(RUN)/pytest -q $(ARGS)
+	@$(RUN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/made ## Check style and types
 	$(RUN)/ruff check
