@@ -18,7 +18,7 @@ demo: .venv/made ## Rotate a real registry's password in a sandbox on this machi
 	@$(RUN)/python -m tests.sandbox.demo $(ARGS)
 
 test: .venv/made ## Run the tests (ARGS=tests/unit for some)
-	@$(RUN)/pytest -q $(ARGS)
+	@$(RUN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: .venv/made ## Let something go wrong at every I/O call of a rotation (N=100 for random pairs of faults, SEED=…)
 	@$(RUN)/python -m tests.faults.campaign $(if $(N),--pairs $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)

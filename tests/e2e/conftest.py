@@ -31,8 +31,9 @@ OVERRIDES = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of this world last: it stays open, and there is one sandbox a process at a time."""
-    items.sort(key=lambda item: HERE in item.path.parents and "world" in getattr(item, "fixturenames", ()))
+    """Run the files that use this world last: it stays open, and there is one sandbox a process at a time."""
+    last = {item.path for item in items if HERE in item.path.parents and "world" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path in last)
 
 
 class NewCompany(Protocol):

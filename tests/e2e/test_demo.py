@@ -58,7 +58,7 @@ def run(out: Path, *arguments: str, cwd: Path = ROOT, env: Mapping[str, str] | N
     done = subprocess.run(
         [*_COMMAND, "--out", str(out), *arguments],
         cwd=cwd,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, "COLUMNS": "160", **(env or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -7,7 +7,16 @@ from typing import Any
 
 Document = dict[str, Any]
 Step = str | int
-REMOVED = object()
+
+
+class _Removed:
+    """Its name is the same in every process: parallel test runs compare the tests' names."""
+
+    def __repr__(self) -> str:
+        return "REMOVED"
+
+
+REMOVED = _Removed()
 """In place of a value: the key is left out."""
 
 

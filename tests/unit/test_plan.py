@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from datetime import timedelta
@@ -177,7 +178,9 @@ def test_a_document_that_is_no_mapping(document: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [float("nan"), {"registry": object()}, {"registry": {1, 2}}, {"registry": b"x"}], ids=repr
+    "document",
+    [float("nan"), {"registry": object()}, {"registry": {1, 2}}, {"registry": b"x"}],
+    ids=["no number", "object", "set", "bytes"],
 )
 def test_a_document_that_is_no_json(document: object) -> None:
     assert problems(document) == ["the plan: must be a JSON document"]
@@ -298,7 +301,7 @@ def mutated(value: Any, chance: random.Random) -> Any:  # noqa: ANN401 (a JSON v
         else:
             value[key] = mutated(value[key], chance)
         return value
-    return chance.choice(VALUES)
+    return copy.deepcopy(chance.choice(VALUES))
 
 
 def test_no_document_gives_anything_but_a_plan_or_its_problems() -> None:

@@ -191,6 +191,44 @@ def test_a_condition_that_fails_returns_the_old_item_also_in_a_transaction(dynam
     assert reasons[1]["Item"]["value"] == {"N": "1"}
 
 
+@pytest.mark.parametrize("update", [False, True])
+def test_a_cancelled_transaction_changes_nothing(dynamodb: DynamoDBClient, *, update: bool) -> None:
+    """Also where the table is put back with the items it had, not with copies of them."""
+    dynamodb.create_table(
+        TableName="sorted",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    )
+
+    def write(key: str, number: int, condition: str = "attribute_exists(pk)") -> TransactWriteItemTypeDef:
+        item: Any = {"pk": {"S": "all"}, "sk": {"S": key}, "value": {"N": str(number)}}
+        return {"Put": {"TableName": "sorted", "Item": item, "ConditionExpression": condition}}
+
+    def items() -> list[tuple[str, str]]:
+        found = dynamodb.scan(TableName="sorted", ConsistentRead=True)["Items"]
+        return sorted((item["sk"]["S"], item["value"]["N"]) for item in found)
+
+    absent = "attribute_not_exists(pk)"
+    dynamodb.transact_write_items(TransactItems=[write(key, 1, absent) for key in ("a", "b", "c")])
+    key: Any = {"pk": {"S": "all"}, "sk": {"S": "a"}}
+    change: TransactWriteItemTypeDef = {
+        "Update": {
+            "TableName": "sorted",
+            "Key": key,
+            "UpdateExpression": "SET #value = :two",
+            "ExpressionAttributeNames": {"#value": "value"},
+            "ExpressionAttributeValues": {":two": {"N": "2"}},
+        }
+    }
+    delete: TransactWriteItemTypeDef = {"Delete": {"TableName": "sorted", "Key": key}}
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException):
+        dynamodb.transact_write_items(
+            TransactItems=[change if update else delete, write("b", 2), write("new", 2, absent), write("c", 2, absent)]
+        )
+    assert items() == [("a", "1"), ("b", "1"), ("c", "1")]
+
+
 def test_the_same_token_acts_once() -> None:
     token = secrets.token_hex(16)
     with table() as client:
