@@ -8,6 +8,7 @@ handler shortly before the deadline, and if a thread outlives the handler the pr
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,11 @@ class Call:
 def now() -> datetime:
     """Return the time: the one place in the product that reads the clock."""
     return datetime.now(UTC)
+
+
+def wait(until: datetime) -> None:
+    """Wait within the invocation, where what is in its memory would be lost by waiting in the state machine."""
+    time.sleep(max((until - now()).total_seconds(), 0))
 
 
 def task_handler(step: Callable[[Call], State | Event]) -> Callable[[Event, Context], Event]:

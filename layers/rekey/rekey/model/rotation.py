@@ -189,6 +189,8 @@ class Attempt(Record):
     """What the registry's refusal was, in words without any body."""
     old_version: str | None = None
     old_before: LoginVerdict | None = None
+    refusals_before: int = 0
+    """Refusals of the old password before the call, with the registry well in between."""
     old_refusals: int = 0
     """Refusals of the old password after the call, with the registry well in between."""
     change_mark: str | None = None
@@ -217,6 +219,11 @@ class Attempt(Record):
     def store_token(self) -> str:
         """The store's version token: another one for each reading, and never one that a lost ledger used."""
         return self._token(self.reading)
+
+    @property
+    def store_tokens(self) -> list[str]:
+        """The store's version tokens of every reading, the latest first."""
+        return [self._token(reading) for reading in range(self.reading, -1, -1)]
 
     def _token(self, reading: int) -> str:
         parts = (self.registry, self.generation, self.number, self.nonce, reading)

@@ -1,0 +1,179 @@
+"""Up to the reset call, the call, and its answer into the escrow."""
+
+import secrets
+from datetime import datetime, timedelta
+
+from rekey import runtime
+from rekey.bus import Told
+from rekey.contracts import Answer, Candidate, GeneratesPassword, TakesPassword
+from rekey.errors import NotSent, RekeyError, Unreachable
+from rekey.model.names import Generation, StoreVersion
+from rekey.model.rotation import Attempt, AttemptKind, CallEnd
+from rekey.model.verdict import LoginVerdict
+from rekey.observability import logger
+from rekey.protocol import Seen
+from rekey.steps.reset.work import Work
+
+LAST_TRIES = timedelta(seconds=3)
+"""Before the deadline: no new act begins."""
+_PAUSE = timedelta(seconds=1)
+
+
+def claim(work: Work) -> None:
+    """Open an attempt: its nonce and deadline keep every other invocation from calling."""
+    number = work.rotation.attempts + 1
+    attempt = Attempt(
+        registry=work.rotation.registry,
+        generation=work.rotation.generation,
+        number=number,
+        kind=AttemptKind.RESET,
+        nonce=secrets.token_hex(16),
+        deadline=work.call.deadline,
+    )
+    work.rotation, work.attempt = work.bench.ledger.save(work.fence, work.rotation.having(attempts=number), attempt)
+    work.seen = Seen(mine=True)
+
+
+def get_ready(work: Work) -> dict[str, object]:
+    """Take everything that the call and the moment after it need, so that nothing else stands between them.
+
+    Returns what the attempt notes. Raises what the registry, the store and KMS raise: nothing has happened then.
+    """
+    registry = work.resettable
+    if isinstance(registry, GeneratesPassword):
+        work.envelope = work.bench.escrow.envelope(work.latest)
+    registry.prepare_reset()
+    if isinstance(registry, TakesPassword):
+        work.password = registry.candidate()
+    mark = registry.change_mark()
+    stored = work.store.current()
+    work.saw(ready_at=runtime.now())
+    return {"old_version": stored.version if stored else None, "change_mark": mark}
+
+
+def try_old(work: Work) -> None:
+    """Try the old password before the call. A refusal counts when the registry is well between it and the next."""
+    attempt = work.latest
+    verdict = LoginVerdict.INCONCLUSIVE
+    if not attempt.refusals_before or work.registry.healthy():
+        stored = work.store.read(StoreVersion(attempt.old_version or ""))
+        verdict = work.registry.login(stored.password).verdict
+    work.saw(tried=True)
+    if verdict is LoginVerdict.REFUSED:
+        refusals = attempt.refusals_before + 1
+        work.note_old_refused({"old_before": verdict, "refusals_before": refusals}, refusals)
+    else:
+        work.save(attempt={"old_before": verdict})
+
+
+def send(work: Work) -> None:
+    """Write "called at", look at the clock, send the one call, write its end as seen."""
+    registry, attempt, now = work.resettable, work.latest, runtime.now()
+    work.save(
+        attempt={"called_at": now},
+        resets=work.rotation.resets + 1,
+        called_at=now,
+        old_version=work.rotation.old_version or attempt.old_version,
+        old_before=work.rotation.old_before or attempt.old_before,
+    )
+    if runtime.now() + work.limits.call > attempt.deadline:
+        _not_reset(work, CallEnd.NOT_SENT, "the function's time was too short")
+        return
+    try:
+        answer = registry.set(work.new_password) if isinstance(registry, TakesPassword) else work.generating.reset()
+    except NotSent as error:
+        _not_reset(work, CallEnd.NOT_SENT, str(error))
+        return
+    except Unreachable as error:
+        _outcome_unknown(work, str(error))
+        return
+    refusal = registry.refusal(answer)
+    if refusal is not None:
+        _not_reset(work, CallEnd.REFUSED, refusal)
+    elif not isinstance(registry, TakesPassword):
+        work.raw = answer.to_bytes()
+        work.saw(end=CallEnd.ANSWERED, in_hand=True)
+    elif registry.took(answer):
+        _was_reset(work, runtime.now(), attempt.staged)
+        work.saw(end=CallEnd.ANSWERED, in_hand=True, kept=True, readable=True)
+    else:
+        _outcome_unknown(work, f"HTTP {answer.status}")
+
+
+def _outcome_unknown(work: Work, why: str) -> None:
+    logger.error("the answer to the reset was lost", extra={"why": why})
+    work.save(attempt={"end": CallEnd.UNKNOWN, "call_ended_at": runtime.now()})
+    work.saw(end=CallEnd.UNKNOWN)
+
+
+def _was_reset(work: Work, answered_at: datetime, staged: str | None) -> None:
+    """Write that the old password is dead, and tell it, before anything else is done."""
+    work.save(
+        attempt={"end": CallEnd.ANSWERED, "call_ended_at": answered_at, "staged": staged}, answered_at=answered_at
+    )
+    work.bench.bus.tell(
+        Told.PASSWORD_RESET,
+        work.rotation.registry,
+        rotation=work.rotation.id,
+        reason=work.rotation.reason.value,
+        consumers=len(work.plan.consumers),
+    )
+
+
+def _not_reset(work: Work, end: CallEnd, said: str) -> None:
+    resets = work.rotation.resets - 1
+    work.save(
+        attempt={"end": end, "said": said, "call_ended_at": runtime.now()},
+        resets=resets,
+        called_at=work.rotation.called_at if resets else None,
+    )
+    work.saw(end=end)
+
+
+def keep(work: Work) -> None:
+    """Put the answer into the escrow; where that refuses, into the store at once; in turn, while there is time.
+
+    Raises what the escrow raised last when the time is over.
+    """
+    attempt, raw, answered_at = work.latest, work.answer, runtime.now()
+    envelope = work.envelope or work.bench.escrow.envelope(attempt)
+    staged: StoreVersion | None = None
+    while True:
+        try:
+            work.bench.escrow.put(attempt, envelope, raw)
+            break
+        except RekeyError as error:
+            logger.error("the escrow refuses the answer", extra={"why": str(error)})
+            staged = _stage_instead(work)
+            if staged:
+                break
+            if work.call.left(runtime.now()) < LAST_TRIES:
+                raise
+            runtime.wait(runtime.now() + _PAUSE)
+    _was_reset(work, answered_at, staged or attempt.staged)
+    work.saw(kept=True)
+
+
+def _stage_instead(work: Work) -> StoreVersion | None:
+    try:
+        work.password = work.password or work.generating.password_in(Answer.from_bytes(work.answer))
+        version = stage(work)
+    except RekeyError as error:
+        logger.error("the store refuses the candidate", extra={"why": str(error)})
+        return None
+    work.saw(readable=True)
+    return version
+
+
+def stage(work: Work) -> StoreVersion:
+    """Put the new password into the store where readers do not look. Raises what the store raises."""
+    registry = work.plan.registry
+    candidate = Candidate(
+        registry=registry.name,
+        endpoint=registry.endpoint,
+        username=registry.username,
+        password=work.new_password,
+        generation=Generation(work.rotation.generation),
+        made_at=runtime.now() if work.rotation.called_at is None else work.rotation.called_at,
+    )
+    return work.store.stage(candidate, work.latest.store_token)

@@ -1,0 +1,144 @@
+"""Act after act, until one leads out of the function.
+
+`rekey.protocol.next_act` decides every act from what is written down and what this invocation saw; this module has it
+done and written down, and asks again.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from rekey import gate, runtime
+from rekey.contracts import Manual
+from rekey.errors import Conflict, RekeyError
+from rekey.model.names import StoreVersion
+from rekey.model.rotation import AttemptOutcome, Phase
+from rekey.model.state import Next, Outcome, State
+from rekey.model.verdict import LoginVerdict
+from rekey.observability import logger
+from rekey.protocol import Act, Step, next_act
+from rekey.runtime import Call
+from rekey.steps import checks
+from rekey.steps.bench import Bench
+from rekey.steps.reset import answer, call, strays
+from rekey.steps.reset.work import Work
+
+_SOON = timedelta(seconds=1)
+_ACTS: dict[Act, Callable[[Work], None]] = {
+    Act.CLAIM: call.claim,
+    Act.TRY_OLD: call.try_old,
+    Act.CALL: call.send,
+    Act.KEEP: call.keep,
+    Act.LOOK: answer.look,
+    Act.READ: answer.read,
+    Act.LOG_IN: answer.log_in,
+    Act.READ_MARK: answer.read_mark,
+    Act.PROMOTE: answer.promote,
+    Act.DELETE: answer.delete,
+    Act.ASK_OLD: answer.ask_old,
+}
+
+
+def run(bench: Bench, invocation: Call) -> State:
+    """Return the state that leads to delivery, to a wait, or to the report. Raises Fenced, and what records raise."""
+    work = Work(bench, invocation)
+    try:
+        attempts = bench.ledger.attempts_of(work.rotation)
+        work.rotation, work.attempt = strays.settle(bench, work.fence, work.rotation, attempts)
+        while work.call.left(runtime.now()) > call.LAST_TRIES:
+            step = next_act(work.records, work.seen, work.limits, runtime.now())
+            logger.info("act", extra={"act": step.act.value})
+            led = _do(work, step)
+            if led is not None:
+                return led
+    except Conflict as conflict:
+        # A paste, or a duplicate of this function, wrote first: look again from the start.
+        logger.warning("looking again", extra={"why": str(conflict)})
+    return work.state.to(Next.WAIT, until=runtime.now() + _SOON)
+
+
+def _do(work: Work, step: Step) -> State | None:
+    """Do one act. Returns a state where it leads out of this function."""
+    match step.act:
+        case Act.CLAIM | Act.BE_READY if work.rotation.gate_at is None:
+            return _ask_gate(work)
+        case Act.GET_READY | Act.STAGE:
+            return _prepare(work, step.act)
+        case Act.BE_READY:
+            _be_ready(work)
+        case Act.CLOSE:
+            answer.close(work, step.outcome or AttemptOutcome.NOT_CALLED)
+        case Act.PAUSE:
+            runtime.wait(step.until or runtime.now() + _SOON)
+            work.saw(tried=False)
+        case act if act in _ACTS:
+            _ACTS[act](work)
+        case _:
+            return _lead_out(work, step)
+    return None
+
+
+def _lead_out(work: Work, step: Step) -> State:
+    match step.act:
+        case Act.WAIT:
+            return work.state.to(Next.WAIT, until=step.until or runtime.now() + _SOON)
+        case Act.STAY_READY:
+            return work.state.to_report(Outcome.READY)
+        case Act.DELIVER:
+            return work.state.to(Next.DELIVER)
+        case Act.STOP:
+            return _stop(work, (step.why,))
+        case _:
+            return work.need_attention(step.why)
+
+
+def _ask_gate(work: Work) -> State | None:
+    """Ask the gate, once, before anything is changed. Returns a state where it does not let the rotation pass."""
+    time = checks.of_time(work.limits.call, work.call.left(runtime.now()))
+    found = [time, *checks.before_reset(work.bench, work.rotation, work.plan, work.registry, work.store)]
+    requests = work.bench.ledger.open_requests(work.state.registry)
+    decision = gate.decide(found, requests, work.plan.policy)
+    if not decision.go:
+        return _stop(work, decision.problems)
+    work.save_rotation(
+        phase=Phase.RESETTING,
+        gate_at=runtime.now(),
+        reason=decision.reason or work.rotation.reason,
+        waived=decision.waived,
+    )
+    return None
+
+
+def _prepare(work: Work, act: Act) -> State | None:
+    """Get ready, or stage. What fails before the call stops the rotation: nothing has happened."""
+    try:
+        changes = call.get_ready(work) if act is Act.GET_READY else {"staged": call.stage(work)}
+    except RekeyError as error:
+        if work.latest.called_at is not None:
+            raise
+        return _stop(work, (str(error),))
+    work.save(changes)
+    return None
+
+
+def _be_ready(work: Work) -> None:
+    """`manual`: try the old password, note the store's version, tell a person to click."""
+    now, stored, verdict = runtime.now(), work.store.current(), None
+    if stored is not None:
+        verdict = work.registry.login(stored.password).verdict
+    where = work.registry.where if isinstance(work.registry, Manual) else ""
+    work.save_rotation(
+        phase=Phase.READY,
+        ready_at=now,
+        ready_until=now + work.plan.policy.ready_for,
+        old_before=verdict,
+        old_version=StoreVersion(stored.version) if stored else None,
+        wrong_logins=work.rotation.wrong_logins + (verdict is LoginVerdict.REFUSED),
+    )
+    work.tell_attention(f"ready: {where}, then `rekey paste {work.rotation.registry}`")
+
+
+def _stop(work: Work, problems: tuple[str, ...]) -> State:
+    if work.attempt is not None and work.attempt.outcome is None:
+        work.save(attempt={"outcome": AttemptOutcome.NOT_CALLED})
+    work.save_rotation(phase=Phase.STOPPED, finished_at=runtime.now(), problems=problems)
+    return work.state.to_report(Outcome.STOPPED)
