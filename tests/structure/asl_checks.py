@@ -10,6 +10,11 @@ from tests.structure.asl import Node, State, exits, states, tasks, values
 INVOKE = "arn:aws:states:::lambda:invoke"
 UNCAUGHT = {"States.Runtime", "States.DataLimitExceeded"}
 LEAST_RETRY_SECONDS = 180
+_EXECUTION = {
+    "arn.$": "$$.Execution.Id",
+    "redrive.$": "$$.Execution.RedriveCount",
+    "retry.$": "$$.State.RetryCount",
+}
 HISTORY_LIMIT = 25_000
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/intrinsic-functions.html
@@ -126,7 +131,7 @@ def calls(machine: Node) -> list[str]:
         payload = task.body.get("Parameters", {}).get("Payload", {})
         if task.body["Resource"] != INVOKE:
             found.append(f"{task.name} calls {task.body['Resource']}")
-        if payload.get("execution") != {"arn.$": "$$.Execution.Id", "redrive.$": "$$.Execution.RedriveCount"}:
+        if payload.get("execution") != _EXECUTION:
             found.append(f"{task.name} does not say which execution it is")
         if set(payload) != {"call", "execution", "state.$"} or task.body.get("OutputPath") != "$.Payload":
             found.append(f"{task.name} does not pass the state through")

@@ -15,7 +15,6 @@ import yaml
 from moto import mock_aws
 from typer.testing import CliRunner, Result
 
-from rekey.model.plan import to_stored
 from rekey.model.request import Reason, Request
 from rekey.model.rotation import Attempt, Phase, Rotation
 from rekey.records.bucket import Bucket
@@ -23,7 +22,7 @@ from rekey.records.codec import partition, rotation_key
 from rekey.records.dynamo import Table, Write
 from rekey.records.escrow import Escrow
 from rekey.records.ledger import Ledger, following, open_mark
-from rekey.records.plans import plan_key
+from rekey.records.plans import plan_key, to_stored
 from rekey.steps.trigger import read_request
 from rekey_cli.main import app
 from tests.unit.plan_documents import good

@@ -9,9 +9,8 @@ import pytest
 
 from rekey.contracts import Contents, Prepared
 from rekey.errors import Denied, FormatUnknown, NotFound, PlanInvalid, PlanMissing, Unreachable
-from rekey.model.plan import to_stored
 from rekey.records.folder import EntryState, Folder, ShardFile
-from rekey.records.plans import Plans, plan_key
+from rekey.records.plans import Plans, plan_key, to_stored
 from tests.sandbox import aws_faults
 from tests.unit.bare_stack import BareStack, plan_of
 

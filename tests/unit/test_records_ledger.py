@@ -110,8 +110,6 @@ class TestFence:
         request = opened.ask(fence.registry)
         opened.own(fence.registry, "another")
         with pytest.raises(Fenced):
-            opened.ledger.check(fence)
-        with pytest.raises(Fenced):
             opened.ledger.save_one(fence, rotation.having(told=True))
         with pytest.raises(Fenced):
             opened.ledger.save(fence, rotation.having(attempts=1), claim(fence.registry))
@@ -123,13 +121,6 @@ class TestFence:
         assert opened.ledger.attempts(fence.registry, 1) == []
         assert opened.ledger.receipts(fence.registry, 1) == []
         assert opened.ledger.open_requests(fence.registry) == [request]
-
-    def test_the_owner_passes(self, opened: BareStack, fence: Fence) -> None:
-        opened.ledger.check(fence)
-
-    def test_a_registry_that_nobody_owns_fences_everybody(self, opened: BareStack, fence: Fence) -> None:
-        with pytest.raises(Fenced):
-            opened.ledger.check(fence.model_copy(update={"registry": opened.new_registry()}))
 
 
 class TestOrder:

@@ -11,13 +11,13 @@ import pytest
 from rekey import runtime
 from rekey.errors import Unreachable
 from rekey.model.password import Password
-from rekey.model.plan import to_stored
 from rekey.model.request import Reason, Request, RequestState
 from rekey.model.rotation import AttemptKind, Phase, Rotation
 from rekey.model.state import Outcome, State
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
 from rekey.records import pasting
 from rekey.records.folder import EntryState, ShardFile
+from rekey.records.plans import to_stored
 from rekey.runtime import Call
 from rekey.steps import report
 from tests.sandbox import aws_faults

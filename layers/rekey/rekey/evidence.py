@@ -7,7 +7,7 @@ from datetime import datetime
 from rekey.contracts import Contents, Prepared
 from rekey.model.moment import render
 from rekey.model.request import Request
-from rekey.model.rotation import Attempt, Rotation
+from rekey.model.rotation import Attempt, AttemptOutcome, Rotation
 from rekey.model.state import Outcome
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
 
@@ -26,6 +26,8 @@ class Findings:
     receipts: Sequence[Receipt]
     before: Contents | None
     warnings: Sequence[Prepared] = field(default=())
+    given_up: bool = False
+    """The plan's `recover_for` is over: what could not be proven until now will not be."""
 
 
 def outcome_of(found: Findings) -> Outcome:
@@ -34,12 +36,13 @@ def outcome_of(found: Findings) -> Outcome:
     left = [receipt for receipt in found.receipts if receipt.outcome.left]
     told = {receipt.consumer for receipt in found.receipts}
     untold = [name for name, _ in found.consumers if name not in told]
-    if left or untold or rotation.new_verdict is not LoginVerdict.ACCEPTED:
+    if left or untold:
         return Outcome.UNFINISHED
-    old_is_dead = rotation.old_version is None or rotation.old_verdict is LoginVerdict.REFUSED
-    if not old_is_dead and not rotation.logins_spent:
+    decided = rotation.old_version is None or rotation.old_verdict in (LoginVerdict.REFUSED, LoginVerdict.ACCEPTED)
+    proven = rotation.new_verdict is LoginVerdict.ACCEPTED and decided and not _unverified(found)
+    if not proven and not rotation.logins_spent and not found.given_up:
         return Outcome.UNFINISHED
-    if unproven(rotation):
+    if unproven(found):
         return Outcome.NEEDS_ATTENTION
     return Outcome.FINISHED if all(_has_it(receipt) for receipt in found.receipts) else Outcome.CONSUMERS_FAILED
 
@@ -49,14 +52,28 @@ def _has_it(receipt: Receipt) -> bool:
     return receipt.outcome.done and receipt.verdict is not ConsumerVerdict.DIFFERS
 
 
-def unproven(rotation: Rotation) -> list[str]:
+def unproven(found: Findings) -> list[str]:
     """Return what a person has to look at though the new password is in force."""
-    said = []
+    rotation, said = found.rotation, []
     if rotation.contents_unchanged is False:
         said.append(f"the registry's contents differ: {rotation.contents_note}")
-    if rotation.logins_spent and rotation.old_verdict is not LoginVerdict.REFUSED:
-        said.append("the wrong logins are used up and the old password was not refused twice: try it by hand")
+    why = "the wrong logins are used up" if rotation.logins_spent else "the time to try is over"
+    if rotation.new_verdict is not LoginVerdict.ACCEPTED:
+        said.append(f"{why} and the new password was never accepted: try it by hand")
+    if rotation.old_version is not None and rotation.old_verdict is LoginVerdict.ACCEPTED:
+        said.append("the registry still accepts the old password: look for a second credential, or reset it by hand")
+    elif rotation.old_version is not None and rotation.old_verdict is not LoginVerdict.REFUSED:
+        said.append(f"{why} and the old password was not refused twice: try it by hand")
+    unverified = _unverified(found)
+    if unverified:
+        said.append(f"consumers took the password and could not be verified: {', '.join(unverified)}")
     return said
+
+
+def _unverified(found: Findings) -> list[str]:
+    """Return the consumers that took the password, and of which nobody knows yet whether they have it."""
+    took = (ConsumerOutcome.UPDATED, ConsumerOutcome.UNCHANGED)
+    return [r.consumer for r in found.receipts if r.outcome in took and r.verdict is ConsumerVerdict.UNKNOWN]
 
 
 def given_up(receipts: Sequence[Receipt], consumers: Sequence[tuple[str, str]], tried_for: str) -> list[Receipt]:
@@ -88,7 +105,7 @@ def build(found: Findings, outcome: Outcome, now: datetime) -> dict[str, object]
         "outcome": outcome.value,
         "problems": list(rotation.problems),
         "requests": [_request(request, rotation) for request in found.requests],
-        "password_changed": rotation.resets > 0 or rotation.completed,
+        "password_changed": _changed(found),
         "old_password": _old(rotation),
         "new_password": _said(rotation.new_verdict, rotation.new_at),
         "contents": _contents(rotation, found.before),
@@ -117,6 +134,16 @@ def build(found: Findings, outcome: Outcome, now: datetime) -> dict[str, object]
         ],
         "wrong_logins": rotation.wrong_logins,
     }
+
+
+def _changed(found: Findings) -> bool | None:
+    """Return whether the registry's password is another one now. None: a reset was called, and nobody can say."""
+    rotation = found.rotation
+    if rotation.completed or rotation.answered_at is not None:
+        return True
+    if any(attempt.outcome is AttemptOutcome.LOST and attempt.old_refusals for attempt in found.attempts):
+        return True
+    return None if rotation.resets else False
 
 
 def _said(verdict: LoginVerdict | None, at: datetime | None) -> dict[str, object]:
@@ -185,9 +212,9 @@ def _gap(found: Findings) -> float | str | None:
 
 
 def _alert_to_refused(found: Findings) -> float | None:
-    """Return the seconds from the first alert of a leak to the refusal of the old password."""
-    rotation = found.rotation
-    arrived = [request.arrived_at for request in found.requests]
+    """Return the seconds from the first alert that the reset meets to the refusal of the old password."""
+    rotation, called = found.rotation, found.rotation.called_at
+    arrived = [request.arrived_at for request in found.requests if called is not None and request.is_met_by(called)]
     if rotation.old_verdict is not LoginVerdict.REFUSED or rotation.old_at is None or not arrived:
         return None
     return round((rotation.old_at - min(arrived)).total_seconds(), 3)

@@ -176,7 +176,7 @@ def _gap(evidence: Document) -> str:
         return fact("Credential gap", duration(length), "plain", note)
     if said:
         return fact("Credential gap", said, "bad", note)
-    return fact("Credential gap", "not known" if evidence.get("password_changed") is True else "none", "plain", note)
+    return fact("Credential gap", "none" if evidence.get("password_changed") is False else "not known", "plain", note)
 
 
 def _consumers(evidence: Document) -> str:

@@ -1,7 +1,7 @@
 """The reset protocol as one pure decision: in what the ledger says and what was seen, out the next act.
 
 The registry's old password dies at the call and the new one is shown once: the order of these acts is what Rekey is.
-`steps/reset.py` does an act and asks again; nothing else decides. An act is chosen from what is written down, so
+`steps/reset` does an act and asks again; nothing else decides. An act is chosen from what is written down, so
 another invocation that comes after a crash goes on at the same place. `Seen` belongs to one attempt and one invocation:
 what an earlier one saw counts only where it is written in the ledger.
 
@@ -36,7 +36,11 @@ class Act(StrEnum):
     CLAIM = auto()
     """Open an attempt: from here on no other invocation may call."""
     GET_READY = auto()
-    """Have the escrow's key wrapped, try the old password, note the store's version."""
+    """Have the escrow's key wrapped, note the store's version and the registry's change mark."""
+    TRY_OLD = auto()
+    """Ask the registry about the old password before the call."""
+    PAUSE = auto()
+    """Wait until `until` within this invocation: its claim, and what it got ready, are in its memory."""
     CALL = auto()
     """Write "called at", look at the clock, send the one call."""
     KEEP = auto()
@@ -60,7 +64,7 @@ class Act(StrEnum):
     BE_READY = auto()
     """`manual`: try the old password, note the store's version, tell a person to click."""
     ASK_OLD = auto()
-    """Ask the registry about the old password."""
+    """Ask the registry about the old password after the call."""
     WAIT = auto()
     """Come back at `until`."""
     STAY_READY = auto()
@@ -98,7 +102,9 @@ class Seen:
 
     mine: bool = False
     """This invocation made the claim."""
-    ready: bool = False
+    ready_at: datetime | None = None
+    tried: bool = False
+    """The registry was asked about the old password before the call, and since the last pause."""
     old: LoginVerdict | None = None
     """What the registry said of the old password since the call; what it said before is `Attempt.old_before`."""
     end: CallEnd | None = None
@@ -112,6 +118,8 @@ class Seen:
     """Why the password could not be found in the answer."""
     same_as_current: bool = False
     """The password read is the one the store already calls current."""
+    mark_asked: bool = False
+    """The registry was asked for its change mark in this invocation."""
     asked: bool = False
     """The registry was asked about the new password in this invocation."""
     deleted: bool = False
@@ -179,7 +187,10 @@ def _after(rotation: Rotation, last: Attempt | None, limits: Limits, now: dateti
     """Return what follows from the last attempt's end: the first one, another one, or none."""
     if last is not None and last.outcome is AttemptOutcome.REFUSED and rotation.resets:
         # An earlier call killed the old password: a stopped rotation would forget that, and stop for ever.
-        why = f"an earlier reset's answer was lost, and the registry refuses another: {last.said}. Reset it by hand and `rekey paste`"
+        why = (
+            f"an earlier reset's answer was lost, and the registry refuses another: {last.said}. "
+            "Reset it in the registry's console and `rekey paste` the new password"
+        )
         return Step(Act.ATTENTION, why=why)
     if last is not None and last.outcome is AttemptOutcome.REFUSED:
         return Step(Act.STOP, why=f"the registry refused to reset: {last.said}")
@@ -221,26 +232,43 @@ def _before_call(records: Records, attempt: Attempt, seen: Seen, limits: Limits,
         return Step(Act.CLOSE, outcome=AttemptOutcome.NOT_CALLED)
     if now + limits.call > attempt.deadline:
         return Step(Act.CLOSE, outcome=AttemptOutcome.NOT_CALLED)
-    if not seen.ready:
+    if seen.ready_at is None:
         return Step(Act.GET_READY)
-    allowed = _old_allows(records.rotation, attempt.old_before)
-    if allowed.act is Act.CALL and records.way is Way.TAKES and attempt.staged is None:
+    if attempt.old_version is not None and attempt.old_before is not LoginVerdict.ACCEPTED:
+        step = _by_old_before(records.rotation, attempt, seen, limits, now)
+        if step is not None:
+            return step
+    if records.way is Way.TAKES and attempt.staged is None:
         return Step(Act.STAGE)  # our own choice is in the store, read back, before the registry hears of it
-    return allowed
+    return Step(Act.CALL)
 
 
-def _old_allows(rotation: Rotation, old: LoginVerdict | None) -> Step:
-    """Let a leak or a lost password go on whatever the old one does; all else stops and is tried again later."""
-    urgent = rotation.reason in (Reason.COMPROMISED, Reason.LOST)
-    if old in (None, LoginVerdict.ACCEPTED) or urgent or rotation.resets:
-        return Step(Act.CALL)
-    if old is LoginVerdict.REFUSED:
-        why = (
-            "the registry refuses the password that the store calls current: somebody reset it elsewhere. "
-            "`rekey paste` the right one, or rotate with reason `lost`"
-        )
-        return Step(Act.STOP, why=why)
-    return Step(Act.STOP, why=f"the registry could not be asked about the old password ({old}): nothing was reset")
+def _by_old_before(rotation: Rotation, attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step | None:
+    """Ask the old password before the call until its verdict counts, or for `prove_within`. None: call.
+
+    A leak or a lost password goes on whatever it says; all else stops, and is tried again later.
+    """
+    goes_on = rotation.reason in (Reason.COMPROMISED, Reason.LOST) or rotation.resets > 0
+    if rotation.old_refusals >= REFUSALS_THAT_COUNT:  # a fact that stands is not asked again
+        return None if goes_on else Step(Act.STOP, why=OLD_REFUSED)
+    spent = rotation.wrong_logins >= limits.wrong_logins
+    if not seen.tried and not spent:
+        return Step(Act.TRY_OLD)
+    again = now + limits.refusal_pause
+    worth_it = not spent and rotation.reason is not Reason.LOST and rotation.resets == 0
+    waited = again > (seen.ready_at or now) + limits.prove_within or again + limits.call > attempt.deadline
+    if worth_it and not waited:
+        return Step(Act.PAUSE, until=again)
+    if goes_on:
+        return None
+    asked = f"the registry could not be asked about the old password ({attempt.old_before}): nothing was reset"
+    return Step(Act.STOP, why=WRONG_LOGINS_SPENT if spent else asked)
+
+
+OLD_REFUSED = (
+    "the registry refuses the password that the store calls current: somebody reset it elsewhere. "
+    "`rekey paste` the right one, or rotate with reason `lost`"
+)
 
 
 def _without_answer(records: Records, attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
@@ -251,7 +279,7 @@ def _without_answer(records: Records, attempt: Attempt, seen: Seen, limits: Limi
     if now < _settled_at(attempt, limits):
         return Step(Act.WAIT, until=_settled_at(attempt, limits) + _TICK)
     if attempt.change_mark is not None and attempt.mark_moved is None:
-        return Step(Act.READ_MARK)
+        return _read_mark(seen, limits, now)
     if attempt.mark_moved is False:
         return Step(Act.CLOSE, outcome=AttemptOutcome.NO_EFFECT)
     return _by_old(records.rotation, attempt, seen, limits, now)
@@ -260,6 +288,10 @@ def _without_answer(records: Records, attempt: Attempt, seen: Seen, limits: Limi
 def _settled_at(attempt: Attempt, limits: Limits) -> datetime:
     """Return when the call can have no more effect: it may leave until its end was seen, or the claim's deadline."""
     return (attempt.call_ended_at or attempt.deadline) + limits.settle
+
+
+def _read_mark(seen: Seen, limits: Limits, now: datetime) -> Step:
+    return Step(Act.WAIT, until=now + limits.ask_again) if seen.mark_asked else Step(Act.READ_MARK)
 
 
 def _by_old(rotation: Rotation, attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
@@ -337,7 +369,7 @@ def _after_uncertain_set(
     if now < _settled_at(attempt, limits):
         return Step(Act.WAIT, until=_settled_at(attempt, limits) + _TICK)
     if attempt.change_mark is not None and attempt.mark_moved is None:
-        return Step(Act.READ_MARK)
+        return _read_mark(seen, limits, now)
     if attempt.mark_moved is False:
         return Step(Act.CLOSE, outcome=AttemptOutcome.NO_EFFECT)
     if attempt.refusals >= REFUSALS_THAT_COUNT:

@@ -51,6 +51,8 @@ class Call:
     execution: str
     """ARN of the execution."""
     redrive: int
+    repeated: bool
+    """The state machine has called it before: a first call, given up, may still run."""
     state: State
     deadline: datetime
     """When the handler is interrupted."""
@@ -81,6 +83,7 @@ def task_handler(step: Callable[[Call], State | Event]) -> Callable[[Event, Cont
             verb=str(event.get("call")),
             execution=str(execution.get("arn")),
             redrive=int(execution.get("redrive", 0)),
+            repeated=int(execution.get("retry", 0)) > 0,
             state=State.read(event.get("state")),
             deadline=deadline,
         )

@@ -9,6 +9,9 @@ from typing import Self
 
 from rekey.errors import InputInvalid
 
+_ASKS_WITHIN = 10
+"""How often a registry is asked within `prove_within`."""
+
 
 def _seconds(value: str) -> timedelta:
     return timedelta(seconds=float(value))
@@ -36,7 +39,6 @@ class Settings:
     drain_margin: timedelta
     longest_timeout: timedelta
     """The longest function timeout: for so long a function of a dead execution may still run."""
-    recover_for: timedelta
     snapshot_within: timedelta
     again_after: tuple[timedelta, ...]
     """Waits before the tick starts an unfinished rotation again; the last one repeats."""
@@ -72,10 +74,14 @@ class Settings:
             escrow_within=duration("REKEY_ESCROW_WITHIN", "30"),
             drain_margin=duration("REKEY_DRAIN_MARGIN", "30"),
             longest_timeout=duration("REKEY_LONGEST_TIMEOUT", "300"),
-            recover_for=duration("REKEY_RECOVER_FOR", "86400"),
             snapshot_within=duration("REKEY_SNAPSHOT_WITHIN", "20"),
             again_after=again,
         )
+
+    @property
+    def ask_again(self) -> timedelta:
+        """How long to wait before a registry that gave no verdict is asked again: each is a pass of an execution."""
+        return max(self.refusal_pause, self.prove_within / _ASKS_WITHIN)
 
     def again_in(self, tries: int) -> timedelta:
         """Return how long the tick waits after so many tries."""

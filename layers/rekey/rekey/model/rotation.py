@@ -55,6 +55,8 @@ class Lease(Record):
     """Random: a ledger restored from a backup may reach the same epoch again, never the same tag."""
     drain_until: datetime
     """Until then a function of an earlier owner may still run, and the owner does nothing."""
+    repeated: bool = False
+    """A task of the owner was called again, so a first call of it may still run when the owner has ended."""
     longest_timeout: float
     """Seconds: the longest function timeout of the owner's release."""
 
@@ -81,6 +83,8 @@ class Rotation(Record):
     """When the gate passed. It is not asked again after that."""
     waived: tuple[str, ...] = ()
     """Consumers that were not ready when the gate passed, each with its reason."""
+    paged_at: datetime | None = None
+    """When a person was last told that it needs attention."""
     attempts: int = 0
     attempts_before: int = 0
     """How many of them belong to rotations that stopped under this number: their tokens stay used."""

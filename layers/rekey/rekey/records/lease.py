@@ -10,6 +10,8 @@ from rekey.records.codec import partition, read_record
 from rekey.records.dynamo import ConditionFailed, Table, Write
 
 SORT_KEY = "lease"
+_TURNS = 50
+"""Shards of one execution may note it at the same moment."""
 
 
 class Leases:
@@ -26,6 +28,18 @@ class Leases:
     def current(self, registry: str) -> Lease | None:
         """Return the lease as it is now."""
         return read_record(Lease, self._ledger.get(partition(registry), SORT_KEY))
+
+    def check(self, fence: Fence, *, repeated: bool) -> None:
+        """Note that a task is called again. Raises Fenced where the fence's owner does not hold the lease any more."""
+        for _ in range(_TURNS):
+            held = self.current(fence.registry)
+            if held is None or held.fence(fence.registry) != fence:
+                break
+            if held.repeated or not repeated:
+                return
+            if self._replace(fence.registry, held, held.having(repeated=True, rev=secrets.token_hex(8))):
+                return
+        raise Fenced(f"the lease of {fence.registry} is not this execution's any more")
 
     def take(self, registry: str, owner: str, redrive: int, now: datetime) -> Lease | None:
         """Take the lease, or find it taken by this very owner. None: a living execution has it.
@@ -58,13 +72,13 @@ class Leases:
     def hand_back_write(self, fence: Fence, now: datetime, *, may_linger: bool) -> tuple[Lease, Write]:
         """Return the free lease and the write that makes it so, for a transaction of the caller's.
 
-        `may_linger`: a task of the execution was retried or caught, so a first call of it may still run. What is there
-        is never shortened. Raises Fenced where the lease is another's by now.
+        `may_linger`: a task of the execution was caught, so a call of it may still run, as where one was called again.
+        What is there is never shortened. Raises Fenced where the lease is another's by now.
         """
         held = self.current(fence.registry)
         if held is None or held.fence(fence.registry) != fence:
             raise Fenced(f"the lease of {fence.registry} is not this execution's any more")
-        linger = timedelta(seconds=held.longest_timeout) + self._margin if may_linger else timedelta(0)
+        linger = timedelta(seconds=held.longest_timeout) + self._margin if may_linger or held.repeated else timedelta(0)
         free = held.having(owner=None, drain_until=max(held.drain_until, now + linger), rev=secrets.token_hex(8))
         return free, _replacing(fence.registry, held, free)
 

@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 from rekey.errors import Conflict, Fenced
 from rekey.model.record import Record
 from rekey.model.request import Request, RequestState
-from rekey.model.rotation import Again, Attempt, Fence, Lease, Rotation
+from rekey.model.rotation import Again, Attempt, Fence, Rotation
 from rekey.model.verdict import Receipt
 from rekey.records.codec import (
     OPEN,
@@ -21,7 +21,6 @@ from rekey.records.codec import (
     rotation_key,
 )
 from rekey.records.dynamo import ConditionFailed, Table, Write
-from rekey.records.lease import SORT_KEY as LEASE
 from rekey.records.lease import owning
 
 R = TypeVar("R", Rotation, Attempt, Again, Rotation | Attempt)
@@ -56,12 +55,6 @@ class Ledger:
         found = self.attempts(rotation.registry, rotation.generation)
         return [attempt for attempt in found if attempt.number > rotation.attempts_before]
 
-    def check(self, fence: Fence) -> None:
-        """Raise Fenced where the fence's owner does not hold the lease any more."""
-        lease = read_record(Lease, self.table.get(partition(fence.registry), LEASE))
-        if lease is None or lease.fence(fence.registry) != fence:
-            raise _fenced(fence)
-
     def save_one(self, fence: Fence, record: R) -> R:
         """Write a record and return it as it is now. Raises as `save` does."""
         return self._commit(fence, [record], [])[0]
@@ -94,6 +87,13 @@ class Ledger:
                 raise _fenced(fence) from None
             raise Conflict(f"the ledger of {fence.registry} moved on: what this step knew is not so any more") from None
         return saved
+
+    def note(self, before: Rotation, after: Rotation) -> None:
+        """Write what needs no lease: the record follows from `before`. Raises Conflict where it moved on."""
+        try:
+            self.table.write(following(before, after.having(rev=secrets.token_hex(8))))
+        except ConditionFailed:
+            raise Conflict(f"the rotation {before.id} moved on") from None
 
     def receipts(self, registry: str, generation: int, shard: int | None = None) -> list[Receipt]:
         """Return the receipts of one shard, or of all."""

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from rekey import runtime
 from rekey.contracts import Stored
-from rekey.errors import OutOfTime, RekeyError
+from rekey.errors import Denied, OutOfTime, RekeyError
 from rekey.model.plan import Consumer, EksCluster, GitHubSecret, KubernetesPullSecret, Plan, WebhookConsumer
+from rekey.model.request import Reason, Request
 from rekey.model.rotation import Fence, Phase, Rotation
 from rekey.model.state import Next, Outcome, State
 from rekey.observability import logger
@@ -35,6 +36,8 @@ def run(bench: Bench, call: Call) -> State:
     lease = bench.leases.take(state.registry, call.execution, call.redrive, now)
     if lease is None:
         return state.to(Next.STOP, outcome=Outcome.JOINED)
+    if call.repeated:
+        bench.leases.check(lease.fence(state.registry), repeated=True)
     state = state.model_copy(update={"epoch": lease.epoch, "tag": lease.tag})
     if lease.drain_until > now:
         return state.to(Next.WAIT, until=lease.drain_until)
@@ -77,7 +80,10 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
         # By the plan it is pinned to: a newer one that is broken, or names another store, must not stop what is open.
         pinned = bench.folder(fence.registry, latest.generation).plan()
         if not _overtaken(bench, latest, bench.store(pinned).current()):
-            return bench.ledger.save_one(fence, latest.having(execution=fence.owner))
+            if not _leaked_since(bench, latest):
+                return bench.ledger.save_one(fence, latest.having(execution=fence.owner))
+            why = "a later leak was reported before every consumer was told: the next rotation tells them"
+            latest = bench.ledger.save_one(fence, latest.having(phase=Phase.FINISHED, finished_at=now, problems=(why,)))
     plan, _, version = bench.plans.pushed(fence.registry)
     stored = bench.store(plan).current()
     if latest is not None and latest.phase.open:
@@ -92,6 +98,7 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
         return None
     reason = max((request.reason for request in requests), key=lambda one: one.urgency)
     generation, follows, attempts = _number(latest, stored)
+    spent = latest.wrong_logins if latest and follows and not _asked_since(latest, requests) else 0
     fresh = Rotation(
         rev=follows,
         registry=fence.registry,
@@ -103,8 +110,24 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
         execution=fence.owner,
         attempts=attempts,
         attempts_before=attempts,
+        wrong_logins=spent,
     )
     return bench.ledger.save_one(fence, fresh)
+
+
+def _asked_since(stopped: Rotation, requests: Sequence[Request]) -> bool:
+    """Whether anybody asked anew since a rotation stopped; else its wrong logins count on: the account is the same."""
+    return any(stopped.finished_at is None or request.arrived_at > stopped.finished_at for request in requests)
+
+
+def _leaked_since(bench: Bench, rotation: Rotation) -> bool:
+    """Whether a leak was reported that the rotation's completed reset does not meet: it waits for no slow consumer."""
+    called = rotation.called_at
+    waits = rotation.completed and rotation.phase is not Phase.NEEDS_ATTENTION
+    return waits and any(
+        request.reason is Reason.COMPROMISED and not (called and request.is_met_by(called))
+        for request in bench.ledger.open_requests(rotation.registry)
+    )
 
 
 def _number(latest: Rotation | None, stored: Stored | None) -> tuple[int, str, int]:
@@ -141,32 +164,36 @@ def _lay_out(bench: Bench, fence: Fence, rotation: Rotation) -> Rotation:
     shards = cut(plan.consumers)
     for number, entries in enumerate(shards):
         folder.save_shard(ShardFile(number, tuple(EntryState(entry.name) for entry in entries)))
-    note = _snapshot(bench, plan, rotation)
+    note, refused = _snapshot(bench, plan, rotation)
     laid_out = rotation.having(
         shards=len(shards),
         plan_version=version,
+        wrong_logins=rotation.wrong_logins + refused,
         contents_note=note,
         snapshot_at=None if note else runtime.now(),
     )
     return bench.ledger.save_one(fence, laid_out)
 
 
-def _snapshot(bench: Bench, plan: Plan, rotation: Rotation) -> str:
-    """Note what the registry holds, within its time; return why that was not possible, or nothing.
+def _snapshot(bench: Bench, plan: Plan, rotation: Rotation) -> tuple[str, bool]:
+    """Note what the registry holds, within its time.
 
-    It stops nothing: a leak cannot wait for a slow catalogue.
+    Returns why that was not possible, or nothing, and whether it was a wrong login. It stops nothing: a leak cannot
+    wait for a slow catalogue.
     """
     stored = bench.store(plan).current()
     if stored is None:
-        return "there was no password to read the contents with before the reset"
+        return "there was no password to read the contents with before the reset", False
+    if rotation.wrong_logins >= plan.registry.max_wrong_logins:
+        return "the contents were not read before the reset: another wrong login could lock the account", False
     try:
         contents = bench.registry(plan).contents(stored.password, bench.settings.snapshot_within)
     except RekeyError as error:
         logger.warning("no snapshot", extra={"why": str(error)})
         late = "took longer than it may" if isinstance(error, OutOfTime) else str(error)
-        return f"the contents could not be read before the reset: {late}"
+        return f"the contents could not be read before the reset: {late}", isinstance(error, Denied)
     bench.folder(rotation.registry, rotation.generation).save_snapshot(contents)
-    return ""
+    return "", False
 
 
 def cut(consumers: Sequence[Consumer]) -> list[list[Consumer]]:

@@ -9,6 +9,7 @@ from rekey import adapters, aws
 from rekey.bus import Bus
 from rekey.contracts import Registry, Store
 from rekey.model.plan import Plan
+from rekey.model.rotation import Fence
 from rekey.records.bucket import Bucket
 from rekey.records.dynamo import Table
 from rekey.records.escrow import Escrow
@@ -16,6 +17,7 @@ from rekey.records.folder import Folder
 from rekey.records.lease import Leases
 from rekey.records.ledger import Ledger
 from rekey.records.plans import Plans
+from rekey.runtime import Call
 from rekey.secrets import Secrets
 from rekey.settings import Settings
 
@@ -62,6 +64,12 @@ class Bench:
     def bus(self) -> Bus:
         """Rekey's own bus."""
         return Bus(self.settings.bus)
+
+    def enter(self, call: Call) -> Fence:
+        """Return the fence of a call that may act; note on the lease that it is a repeated one. Raises Fenced."""
+        fence = call.state.fence(call.execution, call.redrive)
+        self.leases.check(fence, repeated=call.repeated)
+        return fence
 
     def folder(self, registry: str, generation: int) -> Folder:
         """Return the files of one rotation."""

@@ -34,8 +34,7 @@ def run(bench: Bench, call: Call) -> Event:
     shard = call.state.shard
     if shard is None:
         raise InputInvalid("the state machine's payload names no shard")
-    fence = call.state.fence(call.execution, call.redrive)
-    bench.ledger.check(fence)
+    fence = bench.enter(call)
     work = _Work(bench, call, fence, shard)
     match call.verb:
         case "prepare":

@@ -8,6 +8,7 @@ import hashlib
 import json
 import secrets
 from contextlib import suppress
+from dataclasses import replace
 
 from rekey import evidence, page, runtime
 from rekey.bus import Told
@@ -52,9 +53,11 @@ def run(bench: Bench, call: Call) -> State:
 def _earlier_outcome(bench: Bench, call: Call) -> Outcome:
     """Return what an earlier try of this report wrote, if its answer was lost; else nothing is known to be done."""
     latest = bench.ledger.latest(call.state.registry)
-    if latest is not None and latest.execution == call.execution and latest.outcome:
-        return Outcome(latest.outcome)
-    return Outcome.UNFINISHED
+    if latest is None or latest.execution != call.execution or not latest.outcome:
+        return Outcome.UNFINISHED
+    outcome = Outcome(latest.outcome)
+    _tell(bench, latest, outcome)  # cut off after its write: told twice rather than never
+    return outcome
 
 
 class Report:
@@ -85,7 +88,8 @@ class Report:
         ended = self._ended(found, outcome)
         self._save_evidence(ended, outcome)
         self._commit(rotation, ended, outcome)
-        self._tell(rotation, ended.rotation, outcome)
+        if outcome is not Outcome.STOPPED or self._is_news("; ".join(ended.rotation.problems)):
+            _tell(self.bench, ended.rotation, outcome)
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
 
     def _findings(self, rotation: Rotation) -> Findings:
@@ -102,10 +106,11 @@ class Report:
         told = [(receipt.consumer, receipt.type) for receipt in receipts]
         # An entry that made several consumers later than `prepare` is known by its receipts.
         known = [pair for pair in names if pair not in told and not _made_several(pair[0], receipts)] + told
+        over = False
         if rotation.promoted_at is not None and plan is not None:
             recover_for = plan.policy.recover_for
-            if self.now >= rotation.promoted_at + recover_for:
-                receipts = evidence.given_up(receipts, known, str(recover_for))
+            over = self.now >= rotation.promoted_at + recover_for
+            receipts = evidence.given_up(receipts, known, str(recover_for)) if over else receipts
         return Findings(
             rotation=rotation,
             attempts=ledger.attempts_of(rotation),
@@ -114,6 +119,7 @@ class Report:
             receipts=sorted(receipts, key=lambda receipt: receipt.consumer),
             before=folder.snapshot() if rotation.snapshot_at else None,
             warnings=[c for shard in shards for state in shard.entries for c in state.consumers if c.warning],
+            given_up=over,
         )
 
     def _outcome(self, found: Findings) -> Outcome:
@@ -131,12 +137,9 @@ class Report:
             changes |= {"phase": Phase.STOPPED, "finished_at": rotation.finished_at or self.now}
         elif outcome is Outcome.NEEDS_ATTENTION and rotation.phase is not Phase.NEEDS_ATTENTION:
             # Nothing is left that an execution could do: a person looks, and the next rotation is not held up.
-            problems = tuple(evidence.unproven(found.rotation))
+            problems = tuple(evidence.unproven(found))
             changes |= {"phase": Phase.FINISHED, "finished_at": self.now, "problems": problems}
-        ended = rotation.having(**changes)
-        return Findings(
-            ended, found.attempts, found.requests, found.consumers, found.receipts, found.before, found.warnings
-        )
+        return replace(found, rotation=rotation.having(**changes))
 
     def _save_evidence(self, found: Findings, outcome: Outcome) -> None:
         document = evidence.build(found, outcome, self.now)
@@ -180,20 +183,19 @@ class Report:
             self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=said(error))
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
 
-    def _tell(self, before: Rotation, rotation: Rotation, outcome: Outcome) -> None:
-        bus = self.bench.bus
-        if outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED):
-            bus.tell(Told.ROTATION_FINISHED, rotation.registry, rotation=rotation.id, outcome=outcome.value)
-        why = "; ".join(rotation.problems)
-        stopped = outcome is Outcome.STOPPED and self._is_news(why)
-        found_here = outcome is Outcome.NEEDS_ATTENTION and before.phase is not Phase.NEEDS_ATTENTION
-        if stopped or found_here or outcome is Outcome.CONSUMERS_FAILED:
-            why = why or "consumers failed: the report names them"
-            bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
-
     def _is_news(self, why: str) -> bool:
         """Whether what stands in the way was not what the last try told: the tick would tell it every half hour."""
         return _digest(why) != self.told
+
+
+def _tell(bench: Bench, rotation: Rotation, outcome: Outcome) -> None:
+    """Tell how a rotation ended. That it needs attention in the middle was told by who found it."""
+    if outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED):
+        bench.bus.tell(Told.ROTATION_FINISHED, rotation.registry, rotation=rotation.id, outcome=outcome.value)
+    found_here = outcome is Outcome.NEEDS_ATTENTION and rotation.phase is not Phase.NEEDS_ATTENTION
+    if found_here or outcome in (Outcome.STOPPED, Outcome.CONSUMERS_FAILED):
+        why = "; ".join(rotation.problems) or "consumers failed: the report names them"
+        bench.bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
 
 
 def _digest(text: str) -> str:

@@ -5,7 +5,8 @@ A request is an item first and an execution second: a start that fails leaves it
 
 import hashlib
 import json
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rekey import aws, runtime
 from rekey.bus import ASKING, PASTED, PASTED_SOURCE, Told
-from rekey.errors import InputInvalid, PlanInvalid, PlanMissing, RekeyError
+from rekey.errors import Conflict, InputInvalid, PlanInvalid, PlanMissing, RekeyError
 from rekey.model.moment import parse
 from rekey.model.names import RegistryName
 from rekey.model.plan import Plan
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 SOURCE_PREFIX = "rekey.in/"
 _LONGEST_TEXT = 256
 _TURNS = 5
+_REMIND = timedelta(days=1)
+"""A person who has not come is told again."""
 _name = TypeAdapter(RegistryName)
 
 
@@ -54,8 +57,7 @@ def accept(bench: Bench, event: Event, now: datetime) -> Event:
     """
     try:
         request = read_request(event, now)
-        plan, _, _ = bench.plans.pushed(request.registry)
-        check_accepted(plan, request)
+        check_accepted(_plan(bench, request.registry), request)
     except (InputInvalid, PlanMissing, PlanInvalid) as error:
         logger.warning("request refused", extra={"why": str(error)})
         registry = _known_name(event)
@@ -64,8 +66,22 @@ def accept(bench: Bench, event: Event, now: datetime) -> Event:
     there, new = bench.ledger.put_request(request)
     told = Told.REQUEST_ACCEPTED if new else Told.REQUEST_JOINED
     bench.bus.tell(told, there.registry, request=there.key, reason=there.reason.value, source=there.source)
+    waiting = _needing_attention(bench, there.registry)
+    if new and there.reason is Reason.COMPROMISED and waiting is not None:
+        _page(bench, waiting, now)
     started = there.state.value == "open" and start(bench, there.registry)
     return {"request": there.key, "started": [there.registry] if started else []}
+
+
+def _plan(bench: Bench, registry: str) -> Plan:
+    """Return the plan that says whose alerts are taken: where the one pushed is broken, the one that was used last."""
+    try:
+        return bench.plans.pushed(registry)[0]
+    except PlanInvalid:
+        latest = bench.ledger.latest(registry)
+        if latest is None or not latest.shards:
+            raise
+        return bench.folder(registry, latest.generation).plan()
 
 
 def check_accepted(plan: Plan, request: Request) -> None:
@@ -147,6 +163,7 @@ def sweep(bench: Bench, now: datetime) -> list[str]:
     failures: list[RekeyError] = []
     for registry in bench.ledger.open_registries():
         try:
+            _remind(bench, registry, now)
             if _due(bench, registry, now) and start(bench, registry):
                 started.append(registry)
         except RekeyError as error:
@@ -155,6 +172,26 @@ def sweep(bench: Bench, now: datetime) -> list[str]:
     if failures:
         raise failures[0]
     return started
+
+
+def _remind(bench: Bench, registry: str, now: datetime) -> None:
+    """Page a person once a day while a rotation needs attention."""
+    rotation = _needing_attention(bench, registry)
+    if rotation is not None and (rotation.paged_at is None or now - rotation.paged_at >= _REMIND):
+        _page(bench, rotation, now)
+
+
+def _needing_attention(bench: Bench, registry: str) -> Rotation | None:
+    rotation = bench.ledger.latest(registry)
+    return rotation if rotation is not None and rotation.phase is Phase.NEEDS_ATTENTION else None
+
+
+def _page(bench: Bench, rotation: Rotation, now: datetime) -> None:
+    """Tell once more why a rotation needs attention. Written after it was told: never lost, perhaps told twice."""
+    why = "; ".join(rotation.problems)
+    bench.bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
+    with suppress(Conflict):  # whoever wrote at this moment knows of it
+        bench.ledger.note(rotation, rotation.having(paged_at=now))
 
 
 def _due(bench: Bench, registry: str, now: datetime) -> bool:

@@ -40,8 +40,7 @@ class Verification:
 
     def __init__(self, bench: Bench, call: Call) -> None:
         self.bench, self.state = bench, call.state
-        self.fence = call.state.fence(call.execution, call.redrive)
-        bench.ledger.check(self.fence)
+        self.fence = bench.enter(call)
         rotation = bench.ledger.rotation(call.state.registry, call.state.generation)
         if rotation is None or rotation.store_version is None:
             raise Defect(f"there is nothing to verify in {call.state.registry}/{call.state.generation}")
@@ -59,7 +58,7 @@ class Verification:
             if led:
                 return led
         if self.rotation.old_verdict is not LoginVerdict.REFUSED and self._ask_old():
-            return self.state.to(Next.WAIT, until=runtime.now() + self.bench.settings.refusal_pause)
+            return self.state.to(Next.WAIT, until=runtime.now() + self.bench.settings.ask_again)
         if self.rotation.contents_unchanged is None and self.rotation.new_verdict is LoginVerdict.ACCEPTED:
             self._compare_contents()
         return self.state.to(Next.RESET if self._answer_is_kept() else Next.CONSUMERS)
@@ -71,7 +70,10 @@ class Verification:
 
     def _ask_new(self) -> State | None:
         """Try a password that went out unproven. A counted refusal: somebody else reset the registry since."""
-        if not self._may_be_wrong_again() or (self.rotation.new_refusals and not self.registry.healthy()):
+        if not self._may_be_wrong_again():
+            self._save(logins_spent=True)
+            return None
+        if self.rotation.new_refusals and not self.registry.healthy():
             return None
         stored = self.store.read(StoreVersion(self.rotation.store_version or ""))
         verdict = self.registry.login(stored.password).verdict
@@ -90,12 +92,15 @@ class Verification:
             "the registry refuses the password that was promoted: somebody reset it elsewhere. Nothing more is reset. "
             "Reset it in the registry's console and `rekey paste` the new one"
         )
-        self._save(phase=Phase.NEEDS_ATTENTION, problems=(why,), new_verdict=verdict, new_at=now)
         self.bench.bus.tell(Told.ATTENTION_NEEDED, self.rotation.registry, rotation=self.rotation.id, why=why)
+        self._save(phase=Phase.NEEDS_ATTENTION, problems=(why,), new_verdict=verdict, new_at=now, paged_at=now)
         return self.state.to_report(Outcome.NEEDS_ATTENTION)
 
     def _ask_old(self) -> bool:
-        """Try the old password. Returns whether a first refusal waits for its second."""
+        """Try the old password. Returns whether to ask once more: a first refusal waits for its second.
+
+        One that is still accepted may be so for a moment, where the registry caches logins; asking costs nothing then.
+        """
         if self.rotation.old_version is None or self.rotation.logins_spent:
             return False
         if not self._may_be_wrong_again():
@@ -107,7 +112,8 @@ class Verification:
         verdict = self.registry.login(stored.password).verdict
         if verdict is not LoginVerdict.REFUSED:
             self._save(old_verdict=verdict, old_at=runtime.now())
-            return False
+            promoted = self.rotation.promoted_at or runtime.now()
+            return verdict is LoginVerdict.ACCEPTED and runtime.now() < promoted + self.bench.settings.prove_within
         refusals = self.rotation.old_refusals + 1
         counted = refusals >= REFUSALS_THAT_COUNT
         self._save(

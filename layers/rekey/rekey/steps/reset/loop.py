@@ -11,7 +11,7 @@ from rekey import gate, runtime
 from rekey.contracts import Manual
 from rekey.errors import Conflict, RekeyError
 from rekey.model.names import StoreVersion
-from rekey.model.rotation import AttemptOutcome, Phase
+from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase
 from rekey.model.state import Next, Outcome, State
 from rekey.model.verdict import LoginVerdict
 from rekey.observability import logger
@@ -111,9 +111,9 @@ def _ask_gate(work: Work) -> State | None:
 def _prepare(work: Work, act: Act) -> State | None:
     """Get ready, or stage. What fails before the call stops the rotation: nothing has happened."""
     try:
-        changes = call.get_ready(work) if act is Act.GET_READY else {"staged": call.stage(work)}
+        changes: dict[str, object] = call.get_ready(work) if act is Act.GET_READY else {"staged": call.stage(work)}
     except RekeyError as error:
-        if work.latest.called_at is not None:
+        if work.latest.kind is not AttemptKind.RESET or work.latest.called_at is not None:
             raise
         return _stop(work, (str(error),))
     work.save(changes)

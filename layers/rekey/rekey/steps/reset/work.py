@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rekey import runtime
 from rekey.bus import Told
@@ -13,12 +13,11 @@ from rekey.model.rotation import Attempt, Phase, Rotation
 from rekey.model.state import Outcome, State
 from rekey.model.verdict import LoginVerdict
 from rekey.protocol import REFUSALS_THAT_COUNT, Limits, Records, Seen, Way
-from rekey.records.escrow import Envelope
 from rekey.runtime import Call
 from rekey.steps.bench import Bench
 
-_ASKS_WITHIN = 10
-"""How often a registry that cannot be asked is asked within `prove_within`: each time is a pass of the state machine."""
+if TYPE_CHECKING:
+    from rekey.records.escrow import Envelope
 
 
 class Work:
@@ -28,8 +27,7 @@ class Work:
         self.bench = bench
         self.call = call
         self.state = call.state
-        self.fence = self.state.fence(call.execution, call.redrive)
-        bench.ledger.check(self.fence)
+        self.fence = bench.enter(call)
         registry, generation = self.state.registry, self.state.generation
         rotation = bench.ledger.rotation(registry, generation)
         if rotation is None:
@@ -69,7 +67,7 @@ class Work:
             settle=settle,
             prove_within=settings.prove_within,
             refusal_pause=settings.refusal_pause,
-            ask_again=max(settings.refusal_pause, settings.prove_within / _ASKS_WITHIN),
+            ask_again=settings.ask_again,
         )
 
     @property
@@ -141,6 +139,6 @@ class Work:
     def need_attention(self, why: str) -> State:
         """Write down and tell, once, that a person has to decide; return the state that leads to the report."""
         if self.rotation.phase is not Phase.NEEDS_ATTENTION or self.rotation.problems != (why,):
-            self.save_rotation(phase=Phase.NEEDS_ATTENTION, problems=(why,))
-            self.tell_attention(why)
+            self.tell_attention(why)  # told first: cut off in between, it is told twice rather than never
+            self.save_rotation(phase=Phase.NEEDS_ATTENTION, problems=(why,), paged_at=runtime.now())
         return self.state.to_report(Outcome.NEEDS_ATTENTION)
