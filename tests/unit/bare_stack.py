@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from unittest import mock
 
 from rekey import aws, runtime
-from rekey.model import plan as plans
 from rekey.model.request import Reason, Request
 from rekey.model.rotation import Fence, Phase, Rotation
 from rekey.model.state import Operation, State
 from rekey.records.lease import Leases
-from rekey.records.plans import plan_key
+from rekey.records.plans import plan_key, to_stored
 from rekey.settings import Settings
 from rekey.steps.bench import Bench
 from tests.sandbox.aws import AwsSandbox
@@ -165,7 +164,7 @@ class BareStack:
         """Push a plan of a registry that nobody answers for, and make its secret; return the plan's version."""
         document = plan_of(name, **changes)
         self.aws.client("secretsmanager").create_secret(Name=f"registries/{name}")
-        return self.bucket.write(plan_key(name), plans.to_stored(document), "application/json")
+        return self.bucket.write(plan_key(name), to_stored(document), "application/json")
 
     def state(self, fence: Fence, generation: int = 1, **fields: object) -> State:
         """Return the state that an execution's later steps get."""

@@ -46,7 +46,7 @@ def registry(opened: BareStack) -> str:
 def run(opened: BareStack, registry: str, execution: str = "", redrive: int = 0) -> State:
     state = State(format=1, operation=Operation.ROTATE, registry=registry, start=1)
     owner = execution or arn(opened, f"{registry}-new")
-    call = Call("begin", owner, redrive, state, runtime.now() + timedelta(minutes=1))
+    call = Call("begin", owner, redrive, repeated=False, state=state, deadline=runtime.now() + timedelta(minutes=1))
     return begin.run(opened.bench, call)
 
 

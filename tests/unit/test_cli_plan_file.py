@@ -215,7 +215,7 @@ def test_a_problem_is_json_too(plan: Path) -> None:
             "file": str(plan),
             "line": 3,
             "key": "registry.type",
-            "problem": "unknown type: known are http, cloudraya, manual",
+            "problem": "unknown type: known are http, cloudraya, harbor, manual",
         }
     ]
 

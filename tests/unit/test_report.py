@@ -58,7 +58,7 @@ class Execution:
     def ends(self, error: dict[str, str] | None = None) -> Outcome | None:
         """Report, and return the outcome."""
         state: State = self.opened.state(self.fence, error=error)
-        call = Call("report", self.fence.owner, 0, state, runtime.now() + MINUTE)
+        call = Call("report", self.fence.owner, 0, repeated=False, state=state, deadline=runtime.now() + MINUTE)
         return report.run(self.opened.bench, call).outcome
 
     @property

@@ -108,7 +108,7 @@ class Place:
         return reset.run(self.bench, self._call(self.state, seconds))
 
     def _call(self, state: State, seconds: timedelta) -> Call:
-        return Call("reset", self.owner, 0, state, runtime.now() + seconds)
+        return Call("reset", self.owner, 0, repeated=False, state=state, deadline=runtime.now() + seconds)
 
     @property
     def rotation(self) -> Rotation:

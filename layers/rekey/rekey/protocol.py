@@ -202,7 +202,7 @@ def _after(rotation: Rotation, last: Attempt | None, limits: Limits, now: dateti
     made = rotation.attempts - rotation.attempts_before
     if made >= limits.max_attempts:
         return Step(Act.ATTENTION, why=f"{made} attempts, and none came to a password: see the registry")
-    if now + limits.call > limits.until:
+    if rotation.gate_at is not None and now + limits.call > limits.until:
         # A claim that could not be used would be given back, and made again: the next invocation has time.
         return Step(Act.WAIT, until=now + timedelta(seconds=1))
     return Step(Act.CLAIM)
