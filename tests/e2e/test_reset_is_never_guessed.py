@@ -23,15 +23,25 @@ if TYPE_CHECKING:
     from tests.sandbox.world import Company
 
 
-@pytest.mark.parametrize("acted", [True, False], ids=["it took effect", "it did not"])
-def test_an_answer_that_was_lost_leads_to_a_person_and_to_no_second_reset(company: Company, *, acted: bool) -> None:
-    company.world.cloudraya.inject(drop(acted=acted), when=rotating.is_reset(company))
+def test_an_answer_that_was_lost_is_reset_once_more_when_the_old_password_is_surely_dead(company: Company) -> None:
+    """Nobody has the new password, and a person hears of it at once."""
+    company.world.cloudraya.inject(drop(acted=True), when=rotating.is_reset(company))
     execution = rotating.rotate(company)
-    assert (execution.status, execution.error) == ("FAILED", "AttentionNeeded")
-    _needs_a_person(company, "its answer was lost", "`rekey paste` it")
-    assert company.resets == acted
+    assert (execution.status, company.evidence()["outcome"]) == ("SUCCEEDED", "finished")
+    assert company.resets == 2
+    assert company.evidence()["resets"] == 2
+    assert "its new password is lost" in rotating.asked_for_a_person(company)
+    assert company.current() == company.world.cloudraya.resets(company.name)[-1].password
     assert rotating.kept(company) == []
-    assert company.current() == company.first_password
+
+
+def test_an_answer_that_was_lost_before_the_reset_took_effect_leads_to_one_reset(company: Company) -> None:
+    """The old password is still good once the call can have no more effect: it had none."""
+    company.world.cloudraya.inject(drop(acted=False), when=rotating.is_reset(company))
+    execution = rotating.rotate(company)
+    assert (execution.status, company.evidence()["outcome"]) == ("SUCCEEDED", "finished")
+    assert company.resets == 1
+    assert company.evidence()["resets"] == 1
 
 
 @pytest.mark.parametrize(
@@ -50,17 +60,23 @@ def test_an_answer_whose_password_cannot_be_found_is_kept(
     assert company.current() == company.first_password
 
 
-@pytest.mark.parametrize(
-    "fault", [gateway_page(), gateway_page(acted=True)], ids=["before it took effect", "after it took effect"]
-)
-def test_a_gateways_page_is_an_answer_that_is_kept_and_no_reason_to_call_again(company: Company, fault: Fault) -> None:
-    company.world.cloudraya.inject(fault, when=rotating.is_reset(company))
+def test_a_gateways_page_is_an_answer_that_is_kept_and_no_reason_to_call_again(company: Company) -> None:
+    company.world.cloudraya.inject(gateway_page(acted=True), when=rotating.is_reset(company))
     assert rotating.rotate(company).error == "AttentionNeeded"
     _needs_a_person(company, "HTTP 502", "kept in the escrow")
     (attempt,) = rotating.ledger(company).attempts(company.name, 1)
     kept = rotating.escrow(company).read(attempt)
     assert kept is not None
     assert b"502 Bad Gateway" in Answer.from_bytes(kept).body
+    assert company.resets == 1
+
+
+def test_a_gateways_page_while_the_old_password_is_still_good_was_no_reset(company: Company) -> None:
+    company.world.cloudraya.inject(gateway_page(), when=rotating.is_reset(company))
+    execution = rotating.rotate(company)
+    assert (execution.status, company.evidence()["outcome"]) == ("SUCCEEDED", "finished")
+    assert company.resets == 1
+    assert rotating.kept(company) == [], "the page is thrown away when its attempt is closed"
 
 
 def test_the_way_out_is_a_paste(company: Company) -> None:

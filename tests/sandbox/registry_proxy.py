@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import httpx
 
@@ -22,7 +22,12 @@ class RegistryProxy(HttpServer):
 
     def __init__(self, registry: Registry) -> None:
         super().__init__()
-        self._client = httpx.Client(base_url=registry.url, timeout=_TIMEOUT)
+        self._registry = registry
+
+    def start(self) -> Self:
+        """Open the door."""
+        self._client = httpx.Client(base_url=self._registry.url, timeout=_TIMEOUT)
+        return super().start()
 
     def stop(self) -> None:
         """Close the door."""

@@ -2,132 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import secrets
-from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 import pytest
 
-from rekey import http, runtime
+from rekey import runtime
 from rekey.errors import Fenced
 from rekey.model.password import Password
 from rekey.model.rotation import AttemptOutcome, CallEnd, Phase
-from rekey.model.state import Next, Operation, Outcome, State
+from rekey.model.state import Next, Outcome
 from rekey.model.verdict import LoginVerdict
 from rekey.records import pasting
-from rekey.runtime import Call
-from rekey.steps import begin, reset
-from rekey.steps.bench import Bench
 from tests.sandbox import aws_faults, faults
 from tests.sandbox.wire import Response
 from tests.unit.bare_stack import BareStack
-from tests.unit.registry_api import Passwords, SmallApi
-from tests.unit.scripted_registry import API, BASIC, Scripted
+from tests.unit.reset_place import Place
+from tests.unit.scripted_registry import API, BASIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rekey.model.rotation import Rotation
-    from tests.sandbox.wire import Request
+    from rekey.model.state import State
 
-FUNCTION = timedelta(seconds=40)
-"""What the function has: a call of 1 s, its escrow write and a margin fit into it."""
-NOTHING = timedelta(0)
 SEAL = "kms:Encrypt"
 GETTING_READY = 2
 """The first sealing is the gate's, the second stands between the claim and the call."""
-
-
-class Place:
-    """A registry with its API, in a stack: one rotation of it has begun."""
-
-    def __init__(self, opened: BareStack, **plan: object) -> None:
-        self.opened = opened
-        self.name = opened.new_registry()
-        self.first = secrets.token_urlsafe(12)
-        self.passwords = Passwords({self.name: self.first})
-        self.api = SmallApi(self.name, self.passwords)
-        self.registry = Scripted(self._answer)
-        settings = replace(opened.bench.settings, prove_within=NOTHING, refusal_pause=NOTHING)
-        self.bench = Bench(settings)
-        self._plan = plan
-
-    def __enter__(self) -> Self:
-        self.api.__enter__()
-        self.registry.__enter__()
-        client: Any = self.opened.aws.client("secretsmanager")
-        credential = {"registries": [self.name], "hosts": ["*"], "token": self.api.key}
-        client.create_secret(Name=f"rekey/{self.name}", SecretString=json.dumps(credential))
-        self.opened.push(self.name, registry=self._registry())
-        stored = {"username": self.name, "password": self.first}
-        client.put_secret_value(SecretId=f"registries/{self.name}", SecretString=json.dumps(stored))
-        self.opened.ask(self.name)
-        self.begin()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.registry.__exit__(None, None, None)
-        self.api.__exit__(None, None, None)
-
-    def _registry(self) -> dict[str, object]:
-        call = {
-            "method": "POST",
-            "path": f"/users/{self.name}/rotate",
-            "password_at": "/result/0/secret",
-            "timeout": "1s",
-            "settle": "0s",
-        }
-        api = {"url": self.api.url, "login": {"secret": f"rekey/{self.name}"}, "health": "/status", "reset": call}
-        part = {"name": self.name, "type": "http", "endpoint": self.registry.url, "username": self.name, "api": api}
-        return {**part, **self._plan}
-
-    def _answer(self, request: Request) -> Response:
-        right = http.basic(self.name, Password(self.passwords.known[self.name]))
-        if request.headers.get("authorization") == right:
-            return Response.json({}, 200, API)
-        return Response.json({}, 401, {**API, **BASIC})
-
-    def begin(self) -> None:
-        """Begin an execution; the last one has handed its lease back."""
-        machine = self.opened.environment["REKEY_STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:")
-        self.owner = f"{machine}:{self.name}-{secrets.token_hex(2)}"
-        fresh = State(format=1, operation=Operation.ROTATE, registry=self.name, start=1)
-        self.state = begin.run(self.bench, self._call(fresh, FUNCTION))
-
-    def hand_back(self) -> None:
-        """End the execution."""
-        lease = self.bench.leases.current(self.name)
-        assert lease is not None
-        _, write = self.bench.leases.hand_back_write(lease.fence(self.name), runtime.now(), may_linger=False)
-        self.bench.ledger.table.write(write)
-
-    def reset(self, seconds: timedelta = FUNCTION) -> State:
-        """Call the function once."""
-        return reset.run(self.bench, self._call(self.state, seconds))
-
-    def _call(self, state: State, seconds: timedelta) -> Call:
-        return Call("reset", self.owner, 0, repeated=False, state=state, deadline=runtime.now() + seconds)
-
-    @property
-    def rotation(self) -> Rotation:
-        """The rotation as it is now."""
-        rotation = self.bench.ledger.latest(self.name)
-        assert rotation is not None
-        return rotation
-
-    @property
-    def stored(self) -> str:
-        """What readers of the store see."""
-        client: Any = self.opened.aws.client("secretsmanager")
-        text = client.get_secret_value(SecretId=f"registries/{self.name}", VersionStage="AWSCURRENT")["SecretString"]
-        return str(json.loads(text)["password"])
-
-    def asked_for(self) -> list[str]:
-        """Return what was said in the events that ask for a person."""
-        events = self.opened.events(self.name)
-        return [event["Detail"]["why"] for event in events if event["DetailType"] == "Attention Needed"]
 
 
 @pytest.fixture(scope="module")
