@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,8 +14,11 @@ from moto.core.config import default_user_config
 from moto.core.responses import ActionResult
 from moto.stepfunctions.parser import models
 from moto.stepfunctions.parser.api import ExecutionFailedEventDetails, ExecutionStatus
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEventException
 from moto.stepfunctions.parser.asl.component.state import state
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function.timestamp import Timestamp
+from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped, ProgramTimedOut
 from moto.stepfunctions.parser.utils import TMP_THREADS
@@ -125,12 +129,28 @@ def faithful_step_functions() -> Iterator[None]:
         mock.patch.object(Environment, "set_error", keep_first_end),
         mock.patch.object(Environment, "set_timed_out", keep_first_end_before_timeout),
         mock.patch.object(state, "StateData", _state_data),
+        mock.patch.object(Timestamp, "_get_wait_seconds", _seconds_until),
+        mock.patch.object(WaitFunction, "_wait_interval", _wait_for),
         mock.patch.object(StepFunctionResponse, "describe_execution", describe_all),
         mock.patch.object(StepFunctionResponse, "stop_execution", _stop_execution),
         mock.patch.object(StepFunctionResponse, "redrive_execution", _redrive_execution, create=True),
         mock.patch.object(StepFunctionResponse, "get_execution_history", _get_execution_history),
     ):
         yield
+
+
+def _seconds_until(self: Timestamp, env: Environment) -> float:
+    self.string.eval(env=env)
+    text: str = env.stack.pop()
+    if not self._is_valid_timestamp_pattern(text):
+        raise FailureEventException(self._create_failure_event(env, text))
+    return (datetime.fromisoformat(text) - datetime.now(UTC)).total_seconds()
+
+
+def _wait_for(_self: WaitFunction, env: Environment, wait_seconds: float) -> None:
+    end = time.monotonic() + wait_seconds
+    while env.is_running() and (left := end - time.monotonic()) > 0:
+        env.program_state_event.wait(left)
 
 
 def _state_data(**given: object) -> dict[str, object]:

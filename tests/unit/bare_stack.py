@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 LONGEST: Final = timedelta(seconds=300)
 MARGIN: Final = timedelta(seconds=30)
+ASKED: Final = datetime(2026, 1, 31, 2, tzinfo=UTC)
+"""When the requests arrived that `ask` writes."""
 _WAITING = json.dumps({"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}})
 _KEYS = ("pk", "sk")
 _names = (f"registry-{number}" for number in itertools.count(1))
@@ -155,9 +157,7 @@ class BareStack:
 
     def ask(self, registry: str, key: str = "leak", reason: Reason = Reason.COMPROMISED) -> Request:
         """Write an open request."""
-        request = Request(
-            registry=registry, key=key, reason=reason, source="siem", arrived_at=datetime(2026, 1, 31, 2, tzinfo=UTC)
-        )
+        request = Request(registry=registry, key=key, reason=reason, source="siem", arrived_at=ASKED)
         return self.ledger.put_request(request)[0]
 
     def push(self, name: str, **changes: object) -> str:

@@ -35,7 +35,11 @@ class Place:
     """A registry with its API, in a stack: one rotation of it has begun. `settings` are those of its functions."""
 
     def __init__(
-        self, opened: BareStack, reason: Reason = Reason.COMPROMISED, settings: dict[str, Any] | None = None, **plan: Any
+        self,
+        opened: BareStack,
+        reason: Reason = Reason.COMPROMISED,
+        settings: dict[str, Any] | None = None,
+        **plan: Any,
     ) -> None:
         self.opened = opened
         self.name = opened.new_registry()

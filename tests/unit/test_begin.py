@@ -43,10 +43,10 @@ def registry(opened: BareStack) -> str:
     return name
 
 
-def run(opened: BareStack, registry: str, execution: str = "", redrive: int = 0) -> State:
+def run(opened: BareStack, registry: str, execution: str = "", redrive: int = 0, *, repeated: bool = False) -> State:
     state = State(format=1, operation=Operation.ROTATE, registry=registry, start=1)
     owner = execution or arn(opened, f"{registry}-new")
-    call = Call("begin", owner, redrive, repeated=False, state=state, deadline=runtime.now() + timedelta(minutes=1))
+    call = Call("begin", owner, redrive, repeated=repeated, state=state, deadline=runtime.now() + timedelta(minutes=1))
     return begin.run(opened.bench, call)
 
 

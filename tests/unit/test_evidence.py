@@ -92,20 +92,12 @@ class TestOutcome:
     def test_an_unproven_password_is_unfinished(self, verdict: LoginVerdict | None) -> None:
         assert outcome_of(findings(receipt(), of=proven(new_verdict=verdict))) is Outcome.UNFINISHED
 
-    @pytest.mark.parametrize("verdict", [None, LoginVerdict.ACCEPTED, LoginVerdict.LOCKED, LoginVerdict.UNREACHABLE])
-    def test_an_old_password_that_was_not_refused_is_unfinished(self, verdict: LoginVerdict | None) -> None:
+    @pytest.mark.parametrize("verdict", [None, LoginVerdict.LOCKED, LoginVerdict.UNREACHABLE])
+    def test_an_old_password_of_which_nothing_is_known_is_unfinished(self, verdict: LoginVerdict | None) -> None:
         assert outcome_of(findings(receipt(), of=proven(old_verdict=verdict))) is Outcome.UNFINISHED
-
-    def test_where_no_more_wrong_login_may_be_spent_a_person_has_to_look(self) -> None:
-        found = findings(receipt(), of=proven(old_verdict=None, logins_spent=True))
-        assert outcome_of(found) is Outcome.NEEDS_ATTENTION
 
     def test_a_first_adoption_has_no_old_password_to_be_refused(self) -> None:
         assert outcome_of(findings(receipt(), of=proven(old_version=None, old_verdict=None))) is Outcome.FINISHED
-
-    def test_contents_that_differ_need_a_person(self) -> None:
-        found = findings(receipt(), of=proven(contents_unchanged=False, contents_note="gone: api:1"))
-        assert outcome_of(found) is Outcome.NEEDS_ATTENTION
 
     def test_contents_that_could_not_be_compared_stop_nothing(self) -> None:
         assert outcome_of(findings(receipt(), of=proven(contents_unchanged=None))) is Outcome.FINISHED
@@ -205,6 +197,17 @@ class TestDocument:
     def test_before_the_password_is_promoted_no_request_is_met(self) -> None:
         found = findings(of=proven(promoted_at=None), requests=(request(),))
         assert evidence(found, Outcome.UNFINISHED)["requests"][0]["met"] is False
+
+    def test_the_time_to_refusal_counts_from_the_first_alert_that_the_reset_meets(self) -> None:
+        """One that came after the call is none of this reset's, whenever the leak was."""
+        late = request(key="late", arrived_at=CALLED + SECOND)
+        second = request(key="second", arrived_at=CALLED - 3 * SECOND)
+        assert evidence(findings(receipt(), requests=(second, late)))["alert_to_refused_s"] == 8
+        assert evidence(findings(receipt(), requests=(late,)))["alert_to_refused_s"] is None
+
+    def test_without_a_call_no_time_is_measured(self) -> None:
+        found = findings(receipt(), of=proven(called_at=None), requests=(request(),))
+        assert evidence(found)["alert_to_refused_s"] is None
 
     def test_the_time_from_alert_to_refusal_is_measured(self) -> None:
         closed = request(state=RequestState.CLOSED, closed_by=3)

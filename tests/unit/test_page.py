@@ -219,6 +219,13 @@ def test_gap_that_is_still_open_is_said_so() -> None:
     assert "Credential gap none" in read(**BEFORE_THE_RESET).text
 
 
+@pytest.mark.parametrize("changed", [True, None])
+def test_gap_of_a_password_that_may_have_changed_is_not_called_none(*, changed: bool | None) -> None:
+    said = read(**{**BEFORE_THE_RESET, "password_changed": changed}).text
+    assert "Credential gap not known" in said
+    assert "Credential gap none" not in said
+
+
 @pytest.mark.parametrize(
     ("verdict", "tone"), [("refused", "good"), ("accepted", "bad"), ("locked", "warn"), (None, "plain")]
 )

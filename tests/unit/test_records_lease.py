@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rekey.model.rotation import Lease
 
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
-RACERS = 50
+RACERS, SHARDS = 50, 40
 HOUR = timedelta(hours=1)
 
 
@@ -165,6 +165,84 @@ def test_a_lost_answer_leaves_the_lease_with_who_took_it(opened: BareStack, regi
     opened.aws.faults.add("dynamodb:TransactWriteItems", aws_faults.drop_after())
     lease = taken(opened.leases(), registry, "a")
     assert current(opened, registry) == lease
+
+
+class TestRepeated:
+    """A task that was called again: its first call may still run when the execution has ended."""
+
+    def test_after_one_the_next_owner_waits(self, opened: BareStack, registry: str) -> None:
+        lease = taken(opened.leases(), registry, "a")
+        opened.leases().check(lease.fence(registry), repeated=True)
+        hand_back(opened, lease, registry, NOW + HOUR)
+        assert current(opened, registry).drain_until == NOW + HOUR + LONGEST + MARGIN
+
+    def test_without_one_nobody_waits(self, opened: BareStack, registry: str) -> None:
+        lease = taken(opened.leases(), registry, "a")
+        opened.leases().check(lease.fence(registry), repeated=False)
+        assert current(opened, registry) == lease
+        hand_back(opened, lease, registry, NOW + HOUR)
+        assert current(opened, registry).drain_until == NOW + HOUR
+
+    def test_it_stays_noted_whatever_comes_after(self, opened: BareStack, registry: str) -> None:
+        fence = taken(opened.leases(), registry, "a").fence(registry)
+        opened.leases().check(fence, repeated=True)
+        noted = current(opened, registry)
+        for repeated in (False, True):
+            opened.leases().check(fence, repeated=repeated)
+        assert current(opened, registry) == noted
+        assert taken(opened.leases(), registry, "a") == noted  # Begin finds it its own
+
+    def test_the_next_acquisition_starts_without(self, opened: BareStack, registry: str) -> None:
+        lease = taken(opened.leases(), registry, "a")
+        opened.leases().check(lease.fence(registry), repeated=True)
+        hand_back(opened, lease, registry)
+        later = NOW + HOUR
+        following = taken(opened.leases(), registry, "b", later)
+        assert not following.repeated
+        hand_back(opened, following, registry, later)
+        assert current(opened, registry).drain_until == later
+
+    def test_nor_does_a_takeover_inherit_it(self, opened: BareStack, registry: str) -> None:
+        lease = taken(opened.leases(), registry, "a")
+        opened.leases().check(lease.fence(registry), repeated=True)
+        assert not taken(opened.leases(), registry, "b").repeated
+
+    @pytest.mark.parametrize("repeated", [False, True])
+    @pytest.mark.parametrize("field", ["owner", "redrive", "epoch", "tag"])
+    def test_whoever_does_not_own_the_registry_is_stopped(
+        self, opened: BareStack, registry: str, field: str, *, repeated: bool
+    ) -> None:
+        lease = taken(opened.leases(), registry, "a")
+        other = {"owner": "b", "redrive": 1, "epoch": lease.epoch + 1, "tag": "other"}[field]
+        with pytest.raises(Fenced):
+            opened.leases().check(lease.fence(registry).model_copy(update={field: other}), repeated=repeated)
+        assert current(opened, registry) == lease
+
+    def test_so_is_one_that_loses_it_while_it_is_noted(self, opened: BareStack, registry: str) -> None:
+        lease = taken(opened.leases(), registry, "a")
+        take_over = aws_faults.call_before(lambda _: taken(opened.leases(), registry, "b"))
+        opened.aws.faults.add("dynamodb:TransactWriteItems", take_over)
+        with pytest.raises(Fenced):
+            opened.leases().check(lease.fence(registry), repeated=True)
+        assert (current(opened, registry).owner, current(opened, registry).repeated) == ("b", False)
+
+    def test_of_many_shards_that_note_it_at_once_none_is_stopped(self, opened: BareStack, registry: str) -> None:
+        """A throttled AWS makes the state machine repeat a whole Map."""
+        fence = taken(opened.leases(), registry, "a").fence(registry)
+        together, switched = threading.Barrier(SHARDS), sys.getswitchinterval()
+        tables = [Table(opened.table.name) for _ in range(SHARDS)]
+
+        def run(number: int) -> None:
+            together.wait()
+            Leases(tables[number], lambda _: True, LONGEST, MARGIN).check(fence, repeated=True)
+
+        sys.setswitchinterval(1e-6)
+        try:
+            with ThreadPoolExecutor(SHARDS) as pool:
+                list(pool.map(run, range(SHARDS)))
+        finally:
+            sys.setswitchinterval(switched)
+        assert current(opened, registry).repeated
 
 
 @pytest.mark.parametrize("held", [False, True])

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rekey import runtime
-from rekey.errors import Unreachable
 from rekey.model.password import Password
 from rekey.model.request import Reason, Request, RequestState
 from rekey.model.rotation import AttemptKind, Phase, Rotation
@@ -268,32 +267,14 @@ class TestAtTheSameMoment:
         assert request.state is RequestState.OPEN
 
 
-class TestTwice:
-    def test_after_a_lost_answer_the_second_try_says_what_the_first_wrote(self, opened: BareStack) -> None:
+class TestRepeated:
+    def test_after_a_task_that_was_called_again_the_next_owner_waits(self, opened: BareStack) -> None:
+        """However well it ended: the first call of it may still run."""
         execution = Execution(opened, **good())
+        opened.bench.leases.check(execution.fence, repeated=True)
         execution.deliver(ConsumerOutcome.UPDATED)
-        opened.aws.faults.add(WRITE, aws_faults.drop_after(), times=None)
-        with pytest.raises(Unreachable):
-            execution.ends()
-        opened.aws.faults.clear()
+        before = runtime.now()
         assert execution.ends() is Outcome.FINISHED
-
-    def test_another_executions_registry_is_left_alone(self, opened: BareStack) -> None:
-        execution = Execution(opened)
-        lease = opened.own(execution.registry, "another")
-        before = execution.now
-        assert execution.ends() is Outcome.UNFINISHED
-        assert opened.leases().current(execution.registry) == lease
-        assert execution.now == before
-
-    def test_where_begin_failed_the_lease_is_given_back_and_a_person_is_told_once(self, opened: BareStack) -> None:
-        execution = Execution(opened, phase=Phase.FINISHED, execution="an earlier one")
-        assert execution.ends(ERROR) is Outcome.STOPPED
-        assert not execution.owned
-        execution.fence = opened.fence(execution.registry)
-        execution.ends(ERROR)
-        assert execution.asked_for() == "Unreachable: the store did not answer"
-
-    def test_what_an_earlier_one_left_half_done_is_not_called_unchanged(self, opened: BareStack) -> None:
-        execution = Execution(opened, phase=Phase.DELIVERING, execution="an earlier one")
-        assert execution.ends(ERROR) is Outcome.UNFINISHED
+        lease = opened.leases().current(execution.registry)
+        assert lease is not None
+        assert lease.drain_until >= before + LONGEST + MARGIN

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.sandbox.aws_faults import AwsRequest
 
-STORE = "secretsmanager:PutSecretValue"
+STORE, WRITE = "secretsmanager:PutSecretValue", "dynamodb:TransactWriteItems"
 SECOND = timedelta(seconds=1)
 HURRIED = {"escrow_within": NOTHING}
 """So that a function of a few seconds may call, and is over before its test is long."""
@@ -48,10 +48,7 @@ def place(opened: BareStack) -> Iterator[Place]:
 def refuse(place: Place, times: int | None) -> None:
     """Let the escrow, and then the store, refuse the registry's answer so many times."""
     aws = place.opened.aws
-    aws.faults.add("dynamodb:PutItem", aws_faults.refuse(), where=lambda request: keeps(place, request), times=times)
-    aws.faults.add(
-        "dynamodb:TransactWriteItems", aws_faults.refuse(), where=lambda request: keeps(place, request), times=times
-    )
+    aws.faults.add(WRITE, aws_faults.refuse(), where=lambda request: keeps(place, request), times=times)
     aws.faults.add(STORE, aws_faults.refuse(), where=lambda _: bool(place.api.made), times=times)
 
 
@@ -60,11 +57,8 @@ def keeps(place: Place, request: AwsRequest) -> bool:
 
 
 def tries(place: Place) -> list[AwsRequest]:
-    return [
-        one
-        for one in place.opened.aws.requests
-        if one.service == "dynamodb" and b'"sealed"' in one.body and one.status == 400
-    ]
+    """Return the escrow's refused writes of an answer."""
+    return [one for one in place.opened.aws.requests if b'"sealed"' in one.body and one.status == 400]
 
 
 class TestKeep:

@@ -98,6 +98,18 @@ class TestTask:
         task_handler(step)(PAYLOAD, Context(60))
         assert timedelta(seconds=58) < lefts[0] <= timedelta(seconds=60) - MARGIN
 
+    @pytest.mark.parametrize(("retry", "repeated"), [({}, False), ({"retry": 0}, False), ({"retry": 2}, True)])
+    def test_it_knows_whether_it_was_called_before(self, retry: Event, *, repeated: bool) -> None:
+        """A first call, which the state machine has given up, may still run."""
+        calls: list[Call] = []
+
+        def step(call: Call) -> Event:
+            calls.append(call)
+            return {}
+
+        task_handler(step)({**PAYLOAD, "execution": {"arn": "an-arn", "redrive": 0, **retry}}, Context())
+        assert [call.repeated for call in calls] == [repeated]
+
     @pytest.mark.parametrize(
         ("change", "error"),
         [
@@ -113,6 +125,24 @@ class TestTask:
 
 def test_a_ping_is_answered_without_any_step() -> None:
     assert task_handler(unused)({"call": "ping"}, Context()) == {"ok": True}
+
+
+class TestWait:
+    def test_it_lasts_until_its_time(self) -> None:
+        until = runtime.now() + timedelta(seconds=0.05)
+        runtime.wait(until)
+        assert runtime.now() >= until
+
+    def test_one_whose_time_is_over_is_none(self) -> None:
+        runtime.wait(runtime.now() - timedelta(hours=1))
+
+    def test_the_functions_end_interrupts_it(self) -> None:
+        def step(_call: Call) -> State:
+            runtime.wait(runtime.now() + timedelta(seconds=PATIENCE))
+            pytest.fail("it was not cut off")
+
+        with pytest.raises(OutOfTime):
+            task_handler(step)(PAYLOAD, ABOUT_TO_END)
 
 
 class TestErrors:

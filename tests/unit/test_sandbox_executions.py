@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from unittest import mock
 
@@ -52,6 +53,7 @@ MAP: Mapping[str, Json] = {
         "End": True,
     }
 }
+UNTIL: Mapping[str, Json] = {"Only": {"Type": "Wait", "TimestampPath": "$.until", "End": True}}
 FAIL: Mapping[str, Json] = {
     "First": {"Type": "Pass", "Result": {"passed": "first"}, "Next": "Second"},
     "Second": {"Type": "Pass", "InputPath": "$.missing", "End": True},
@@ -110,6 +112,25 @@ def test_moto_alone_knows_no_counts() -> None:
     """Fails when moto has RedriveCount and RetryCount: then ours can go."""
     with machine(CONTEXT, repairs=()) as played:
         assert played.end(played.start("one"))["status"] == "FAILED"
+
+
+def waited(played: Machine) -> bool:
+    """Whether an execution that waits until a moment, less than a second off, ends after it."""
+    moment = datetime.now(UTC) + timedelta(milliseconds=700)
+    text = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    played.end(played.start("one", json.dumps({"until": text})))
+    return datetime.now(UTC) >= moment
+
+
+def test_a_wait_ends_at_its_time_and_not_before() -> None:
+    with machine(UNTIL) as played:
+        assert waited(played)
+
+
+def test_moto_alone_cuts_the_fractions_of_a_wait_off() -> None:
+    """Fails when a Wait ends at its time: then ours can go."""
+    with machine(UNTIL, repairs=()) as played:
+        assert not waited(played)
 
 
 def test_moto_alone_cannot_show_a_start_time() -> None:

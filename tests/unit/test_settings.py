@@ -53,6 +53,18 @@ def test_by_default_it_comes_back_after_1_2_5_15_and_then_every_30_minutes() -> 
     assert [settings.again_in(tries).total_seconds() / 60 for tries in range(6)] == [1, 2, 5, 15, 30, 30]
 
 
+@pytest.mark.parametrize(
+    ("prove_within", "pause", "seconds"),
+    [("60", "3", 6), ("600", "3", 60), ("20", "3", 3)],
+)
+def test_a_registry_is_asked_again_some_ten_times_and_never_faster_than_refusals_count(
+    prove_within: str, pause: str, seconds: float
+) -> None:
+    """Each time is a pass of an execution, whose history ends."""
+    settings = Settings.from_env({"REKEY_PROVE_WITHIN": prove_within, "REKEY_REFUSAL_PAUSE": pause})
+    assert settings.ask_again == timedelta(seconds=seconds)
+
+
 def test_the_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REKEY_BUS", "a-bus")
     assert Settings.from_env().bus == "a-bus"

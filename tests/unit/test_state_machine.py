@@ -59,6 +59,12 @@ def shard_task(machine: Node, name: str) -> Node:
     raise KeyError(name)
 
 
+def execution_of(task: Node) -> Node:
+    """Return what a Task tells its function of the execution and of the call."""
+    told: Node = task["Parameters"]["Payload"]["execution"]
+    return told
+
+
 # Each check, and one thing wrong with the machine that it must find.
 BROKEN: list[tuple[Check, Callable[[Node], object]]] = [
     (asl_checks.linted, lambda m: put(m, "Begin", TimeoutSeconds="150")),
@@ -75,6 +81,8 @@ BROKEN: list[tuple[Check, Callable[[Node], object]]] = [
     (asl_checks.calls, lambda m: put(m, "Begin", Resource="arn:aws:lambda:::function:begin")),
     (asl_checks.calls, lambda m: put(m, "Begin", OutputPath="$")),
     (asl_checks.calls, lambda m: shard_task(m, "VerifyShard")["Parameters"]["Payload"].pop("execution")),
+    (asl_checks.calls, lambda m: execution_of(shard_task(m, "DeliverShard")).pop("retry.$")),
+    (asl_checks.calls, lambda m: execution_of(m["States"]["Report"]).update({"retry.$": "$$.Execution.RedriveCount"})),
     (asl_checks.tasks_without_timeout, lambda m: shard_task(m, "VerifyShard").pop("TimeoutSeconds")),
     (retries, lambda m: drop(m, "Verify", "Retry")),
     (retries, lambda m: m["States"]["Verify"]["Retry"].reverse()),

@@ -11,8 +11,6 @@ from rekey.errors import InputInvalid
 
 _ASKS_WITHIN = 10
 """How often a registry is asked within `prove_within`."""
-_LEAST_WAIT = timedelta(seconds=1)
-"""A shorter one would use up an execution's passes before `prove_within` is over."""
 
 
 def _seconds(value: str) -> timedelta:
@@ -83,7 +81,7 @@ class Settings:
     @property
     def ask_again(self) -> timedelta:
         """How long to wait before a registry that gave no verdict is asked again: each is a pass of an execution."""
-        return max(self.refusal_pause, self.prove_within / _ASKS_WITHIN, _LEAST_WAIT)
+        return max(self.refusal_pause, self.prove_within / _ASKS_WITHIN)
 
     def again_in(self, tries: int) -> timedelta:
         """Return how long the tick waits after so many tries."""

@@ -242,3 +242,6 @@ class Again(Record):
     at: datetime
     told: str = ""
     """Digest of what a person was told that stands in the way: told once, and again where it is something else."""
+    not_begun: str = ""
+    """Why the last execution neither began a rotation nor took one up: no rotation's record says it."""
+    not_begun_at: datetime | None = None

@@ -10,7 +10,7 @@ import secrets
 from contextlib import suppress
 from dataclasses import replace
 
-from rekey import evidence, page, runtime
+from rekey import errors, evidence, page, runtime
 from rekey.bus import Told
 from rekey.errors import Conflict
 from rekey.evidence import Findings
@@ -29,6 +29,8 @@ _TURNS = 5
 """How often it looks again because a paste or an alert came in between."""
 _REQUESTS = 40
 """Requests that one transaction closes: it holds 100 writes (API_TransactWriteItems of DynamoDB)."""
+_LONGEST_REASON = 2000
+"""Characters that are kept of why nothing was begun: a plan may have hundreds of problems."""
 _ENDS = {
     Phase.STOPPED: Outcome.STOPPED,
     Phase.READY: Outcome.READY,
@@ -36,6 +38,12 @@ _ENDS = {
     Phase.PREPARING: Outcome.STOPPED,
     Phase.RESETTING: Outcome.UNFINISHED,
 }
+_DEFINITE = frozenset(
+    kind.__name__
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.RekeyError) and kind.definite
+)
+"""What a Catch calls the errors that the state machine does not retry."""
 
 
 def run(bench: Bench, call: Call) -> State:
@@ -154,7 +162,7 @@ class Report:
         rotation = found.rotation
         saved = rotation.having(rev=secrets.token_hex(8))
         again = self._again(outcome, "; ".join(saved.problems) if outcome is Outcome.STOPPED else "")
-        writes: list[Write] = [following(before, saved), open_mark(saved), again]
+        writes: list[Write] = [following(before, saved), open_mark(saved), self._following(again)]
         met = _met(found)
         while len(met) > _REQUESTS:
             self.bench.ledger.close(self.fence, met[:_REQUESTS], rotation.generation)
@@ -164,23 +172,31 @@ class Report:
         lingering = self.call.state.error is not None
         hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=writes)
 
-    def _again(self, outcome: Outcome, why: str) -> Write:
-        """Return the write of when the tick may come back; what is done counts from nought again."""
+    def _again(self, outcome: Outcome, why: str) -> Again:
+        """Return when the tick may come back; what is done counts from nought again."""
         done = outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED, Outcome.READY)
         tries = 0 if done else self.tries + 1
         at = self.now if done else self.now + self.bench.settings.again_in(self.tries)
-        again = Again(registry=self.fence.registry, tries=tries, at=at, told=_digest(why), rev=secrets.token_hex(8))
+        return Again(registry=self.fence.registry, tries=tries, at=at, told=_digest(why), rev=secrets.token_hex(8))
+
+    def _following(self, again: Again) -> Write:
         return following(self.again or again.having(rev=""), again)
 
     def _end_without_rotation(self, state: State, latest: Rotation | None) -> State:
         """End an execution whose Begin failed. What an earlier one left half done is not "nothing changed"."""
         error = state.error or {}
+        why = said(error)
         under_way = latest is not None and latest.phase.open and latest.phase is not Phase.PREPARING
         outcome = Outcome.UNFINISHED if under_way else Outcome.STOPPED
         logger.error("nothing was begun", extra={"error": error.get("Error")})
-        hand_back(self.bench, self.fence, self.now, may_linger=True, also=[self._again(outcome, said(error))])
-        if self._is_news(said(error)):
-            self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=said(error))
+        again = self._again(outcome, why).having(not_begun=_in_one_line(why), not_begun_at=self.now)
+        # A definite error is the function's own answer, and the handler leaves nothing running behind one: the next
+        # owner need not wait. After all else, a Task's timeout first of all, a call of Begin may still run. (One that
+        # was called before is noted in the lease.)
+        lingering = error.get("Error") not in _DEFINITE
+        hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=[self._following(again)])
+        if self._is_news(why):
+            self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=why)
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
 
     def _is_news(self, why: str) -> bool:
@@ -196,6 +212,13 @@ def _tell(bench: Bench, rotation: Rotation, outcome: Outcome) -> None:
     if found_here or outcome in (Outcome.STOPPED, Outcome.CONSUMERS_FAILED):
         why = "; ".join(rotation.problems) or "consumers failed: the report names them"
         bench.bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
+
+
+def _in_one_line(text: str) -> str:
+    """Return a message as one line of bounded length: a plan's problems are a line each."""
+    first, *others = text.splitlines() or [""]
+    line = " ".join([first, "; ".join(other.strip() for other in others)]).strip()
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"
 
 
 def _digest(text: str) -> str:

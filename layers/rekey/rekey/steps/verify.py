@@ -57,8 +57,9 @@ class Verification:
             led = self._ask_new()
             if led:
                 return led
-        if self.rotation.old_verdict is not LoginVerdict.REFUSED and self._ask_old():
-            return self.state.to(Next.WAIT, until=runtime.now() + self.bench.settings.ask_again)
+        pause = None if self.rotation.old_verdict is LoginVerdict.REFUSED else self._ask_old()
+        if pause is not None:
+            return self.state.to(Next.WAIT, until=runtime.now() + pause)
         if self.rotation.contents_unchanged is None and self.rotation.new_verdict is LoginVerdict.ACCEPTED:
             self._compare_contents()
         return self.state.to(Next.RESET if self._answer_is_kept() else Next.CONSUMERS)
@@ -96,35 +97,38 @@ class Verification:
         self._save(phase=Phase.NEEDS_ATTENTION, problems=(why,), new_verdict=verdict, new_at=now, paged_at=now)
         return self.state.to_report(Outcome.NEEDS_ATTENTION)
 
-    def _ask_old(self) -> bool:
-        """Try the old password. Returns whether to ask once more: a first refusal waits for its second.
+    def _ask_old(self) -> timedelta | None:
+        """Try the old password. Returns how long to wait before it is asked once more, or None.
 
-        One that is still accepted may be so for a moment, where the registry caches logins; asking costs nothing then.
+        A first refusal waits for its second. One that is still accepted may be so for a moment, where the registry
+        caches logins; asking costs nothing then.
         """
+        settings = self.bench.settings
         if self.rotation.old_version is None or self.rotation.logins_spent:
-            return False
+            return None
         if not self._may_be_wrong_again():
             self._save(logins_spent=True)
-            return False
+            return None
         if self.rotation.old_refusals and not self.registry.healthy():
-            return False
+            return None
         stored = self.store.read(StoreVersion(self.rotation.old_version))
-        verdict = self.registry.login(stored.password).verdict
+        verdict, now = self.registry.login(stored.password).verdict, runtime.now()
         if verdict is not LoginVerdict.REFUSED:
-            self._save(old_verdict=verdict, old_at=runtime.now())
-            promoted = self.rotation.promoted_at or runtime.now()
-            return verdict is LoginVerdict.ACCEPTED and runtime.now() < promoted + self.bench.settings.prove_within
+            self._save(old_verdict=verdict, old_at=now)
+            until = (self.rotation.promoted_at or now) + settings.prove_within
+            return settings.ask_again if verdict is LoginVerdict.ACCEPTED and now < until else None
         refusals = self.rotation.old_refusals + 1
         counted = refusals >= REFUSALS_THAT_COUNT
         self._save(
             old_refusals=refusals,
             wrong_logins=self.rotation.wrong_logins + 1,
             old_verdict=verdict if counted else None,
-            old_at=runtime.now(),
+            old_at=now,
         )
-        if counted:
-            self.bench.bus.tell(Told.OLD_PASSWORD_REFUSED, self.rotation.registry, rotation=self.rotation.id)
-        return not counted
+        if not counted:
+            return settings.refusal_pause
+        self.bench.bus.tell(Told.OLD_PASSWORD_REFUSED, self.rotation.registry, rotation=self.rotation.id)
+        return None
 
     def _may_be_wrong_again(self) -> bool:
         return self.rotation.wrong_logins < self.plan.registry.max_wrong_logins

@@ -1,0 +1,189 @@
+"""Begin after an earlier rotation: a leak that its reset does not meet, and the wrong logins that were spent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rekey.model.request import Reason
+from rekey.model.rotation import Phase
+from rekey.model.state import Next
+from tests.sandbox.wire import Response
+from tests.unit.bare_stack import ASKED, BareStack
+from tests.unit.scripted_registry import API, BASIC, Scripted, asks_for_basic
+from tests.unit.test_begin import free, latest, pin, run, store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rekey.model.rotation import Rotation
+
+MINUTE = timedelta(minutes=1)
+BEFORE, AFTER = ASKED - MINUTE, ASKED + MINUTE
+"""A reset that was called then does not meet what was asked, or meets it."""
+BUDGET = 3
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[BareStack]:
+    with BareStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def registry(opened: BareStack) -> str:
+    """Push a registry's plan."""
+    name = opened.new_registry()
+    opened.push(name)
+    return name
+
+
+def completed(opened: BareStack, registry: str, called_at: datetime | None, **fields: object) -> None:
+    """Write a rotation whose password is in force, and which still has consumers to tell."""
+    pin(opened, registry)
+    given = {"phase": Phase.DELIVERING, "shards": 1, "called_at": called_at, "promoted_at": AFTER, **fields}
+    version = store(opened, registry, generation=1)
+    free(opened, registry, store_version=version, **given)
+
+
+class TestALaterLeak:
+    def test_it_waits_for_no_slow_consumer(self, opened: BareStack, registry: str) -> None:
+        """The next rotation tells the consumers that this one has not reached; it is closed, and says why."""
+        completed(opened, registry, BEFORE)
+        opened.ask(registry)
+        state = run(opened, registry)
+        assert (state.next, state.generation) == (Next.PREPARE, 2)
+        old = opened.ledger.rotation(registry, 1)
+        assert old is not None
+        assert (old.phase, old.finished_at is not None) == (Phase.FINISHED, True)
+        assert "a later leak" in old.problems[0]
+        assert latest(opened, registry).reason is Reason.COMPROMISED
+
+    def test_also_while_it_is_being_verified(self, opened: BareStack, registry: str) -> None:
+        completed(opened, registry, BEFORE, phase=Phase.VERIFYING)
+        opened.ask(registry)
+        assert run(opened, registry).generation == 2
+
+    def test_a_reset_that_says_not_when_it_was_called_meets_none(self, opened: BareStack, registry: str) -> None:
+        """A paste whose person did not say when they clicked."""
+        completed(opened, registry, None)
+        opened.ask(registry)
+        assert run(opened, registry).generation == 2
+
+    @pytest.mark.parametrize("met_by_another", [False, True])
+    def test_one_that_the_reset_meets_does_not_end_it(
+        self, opened: BareStack, registry: str, *, met_by_another: bool
+    ) -> None:
+        completed(opened, registry, AFTER)
+        opened.ask(registry)
+        if met_by_another:
+            opened.ask(registry, "second")
+        assert stays_open(opened, registry)
+
+    @pytest.mark.parametrize("reason", [reason for reason in Reason if reason is not Reason.COMPROMISED])
+    def test_what_is_no_leak_waits(self, opened: BareStack, registry: str, reason: Reason) -> None:
+        completed(opened, registry, BEFORE)
+        opened.ask(registry, reason=reason)
+        assert stays_open(opened, registry)
+
+    def test_before_the_reset_is_completed_the_rotation_is_the_leaks_own(
+        self, opened: BareStack, registry: str
+    ) -> None:
+        completed(opened, registry, BEFORE, phase=Phase.RESETTING, promoted_at=None)
+        opened.ask(registry)
+        assert stays_open(opened, registry, Next.RESET)
+
+    def test_where_a_person_is_needed_the_leak_waits_for_them(self, opened: BareStack, registry: str) -> None:
+        """Nothing more is reset until they have looked."""
+        completed(opened, registry, BEFORE, phase=Phase.NEEDS_ATTENTION)
+        opened.ask(registry)
+        assert stays_open(opened, registry, Next.RESET)
+
+
+def stays_open(opened: BareStack, registry: str, enters: Next = Next.DELIVER) -> bool:
+    """Whether the rotation that is there is gone on with."""
+    state = run(opened, registry)
+    return (state.next, state.generation, latest(opened, registry).phase.open) == (enters, 1, True)
+
+
+class TestWrongLogins:
+    def stopped(self, opened: BareStack, registry: str, finished_at: datetime | None, **fields: object) -> Rotation:
+        given = {"generation": 3, "phase": Phase.STOPPED, "wrong_logins": 2, "finished_at": finished_at, **fields}
+        return free(opened, registry, **given)
+
+    def test_those_of_a_rotation_that_stopped_count_on(self, opened: BareStack, registry: str) -> None:
+        """The account is the same, and the tick tries again every half hour: it would be locked by and by."""
+        self.stopped(opened, registry, AFTER)
+        opened.ask(registry)
+        assert run(opened, registry).generation == 3
+        assert latest(opened, registry).wrong_logins == 2
+
+    def test_unless_somebody_has_asked_anew(self, opened: BareStack, registry: str) -> None:
+        """Who asks again after a stop has looked."""
+        self.stopped(opened, registry, BEFORE)
+        opened.ask(registry)
+        run(opened, registry)
+        assert latest(opened, registry).wrong_logins == 0
+
+    def test_those_of_another_generation_are_over(self, opened: BareStack, registry: str) -> None:
+        self.stopped(opened, registry, AFTER, phase=Phase.FINISHED)
+        opened.ask(registry)
+        assert run(opened, registry).generation == 4
+        assert latest(opened, registry).wrong_logins == 0
+
+
+class TestSnapshot:
+    @pytest.fixture
+    def refusing(self) -> Iterator[Scripted]:
+        with Scripted(asks_for_basic(Response.json({}, 401, {**API, **BASIC}))) as refusing:
+            yield refusing
+
+    def begin(self, opened: BareStack, refusing: Scripted, spent: int) -> Rotation:
+        """Begin after a rotation that stopped with so many wrong logins; return the new one."""
+        name = opened.new_registry()
+        at: dict[str, Any] = {"endpoint": refusing.url, "where": "console"}
+        opened.push(name, registry={"name": name, "type": "manual", "username": name, **at})
+        store(opened, name)
+        free(opened, name, phase=Phase.STOPPED, wrong_logins=spent, finished_at=AFTER)
+        opened.ask(name)
+        assert run(opened, name).next is Next.PREPARE
+        return latest(opened, name)
+
+    def test_a_refusal_is_a_wrong_login(self, opened: BareStack, refusing: Scripted) -> None:
+        begun = self.begin(opened, refusing, BUDGET - 1)
+        assert begun.wrong_logins == BUDGET
+        assert "refuses the password" in begun.contents_note
+        assert begun.snapshot_at is None
+
+    def test_where_none_is_left_no_snapshot_is_taken(self, opened: BareStack, refusing: Scripted) -> None:
+        begun = self.begin(opened, refusing, BUDGET)
+        assert not refusing.got_credentials()
+        assert begun.wrong_logins == BUDGET
+        assert "could lock the account" in begun.contents_note
+
+    def test_a_registry_that_is_away_costs_none(self, opened: BareStack, refusing: Scripted) -> None:
+        refusing.answer = asks_for_basic(Response.json({}, 503))
+        assert self.begin(opened, refusing, 1).wrong_logins == 1
+
+
+class TestRepeated:
+    @pytest.mark.parametrize("repeated", [False, True])
+    def test_a_begin_that_is_called_again_is_noted_on_the_lease(
+        self, opened: BareStack, registry: str, *, repeated: bool
+    ) -> None:
+        opened.ask(registry)
+        run(opened, registry)
+        run(opened, registry, repeated=repeated)
+        lease = opened.leases().current(registry)
+        assert lease is not None
+        assert lease.repeated is repeated
+
+    def test_also_while_it_waits_for_the_last_owners_functions(self, opened: BareStack, registry: str) -> None:
+        opened.ask(registry)
+        opened.own(registry)
+        assert run(opened, registry, repeated=True).next is Next.WAIT
+        lease = opened.leases().current(registry)
+        assert lease is not None
+        assert lease.repeated

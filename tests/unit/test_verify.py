@@ -1,0 +1,140 @@
+"""Verify: what the registry says of the new password and of the old one, within the budget of wrong logins."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rekey import runtime
+from rekey.model.moment import parse
+from rekey.model.request import Reason
+from rekey.model.rotation import Phase
+from rekey.model.state import Next, Outcome
+from rekey.model.verdict import LoginVerdict
+from tests.sandbox import faults
+from tests.sandbox.wire import Response
+from tests.unit.bare_stack import BareStack
+from tests.unit.reset_place import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rekey.model.state import State
+
+LONG = timedelta(minutes=10)
+BUDGET = 3
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[BareStack]:
+    with BareStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def place(opened: BareStack) -> Iterator[Place]:
+    """Make one whose password is promoted and proven, a moment ago."""
+    with Place(opened, Reason.REQUESTED) as place:
+        delivered(place)
+        yield place
+
+
+def delivered(place: Place, **changes: object) -> None:
+    """Bring the rotation to its verification, where these things are so."""
+    assert place.reset().next is Next.DELIVER
+    if changes:
+        place.write(**changes)
+    place.shown.clear()
+    place.opened.aws.requests.clear()
+
+
+def waits(state: State, least: timedelta) -> bool:
+    """Whether it asks again, and not before so long."""
+    now, until = runtime.now(), parse(str(state.until))
+    return state.next is Next.WAIT and now + least - timedelta(seconds=5) < until <= now + least
+
+
+class TestOldPassword:
+    def test_two_refusals_prove_that_it_is_dead(self, place: Place) -> None:
+        assert place.verify().next is Next.WAIT
+        assert place.rotation.old_verdict is None
+        assert place.verify().next is Next.CONSUMERS
+        assert place.rotation.old_verdict is LoginVerdict.REFUSED
+        assert place.rotation.wrong_logins == place.refused == 2
+        assert place.opened.told(place.name) == ["Old Password Refused"]
+
+    def test_one_that_is_still_accepted_is_asked_again_for_a_while(self, opened: BareStack) -> None:
+        """A registry may cache logins. Once it is over, it is refused like any other."""
+        with Place(opened, Reason.REQUESTED, {"prove_within": LONG}) as place:
+            delivered(place)
+            place.also = [place.first]
+            assert waits(place.verify(), LONG / 10)
+            assert waits(place.verify(), LONG / 10)
+            assert (place.rotation.old_verdict, place.rotation.wrong_logins) == (LoginVerdict.ACCEPTED, 0)
+            place.also = []
+            place.verify()
+            assert place.verify().next is Next.CONSUMERS
+            assert place.rotation.old_verdict is LoginVerdict.REFUSED
+
+    def test_and_when_that_is_over_it_is_said_and_nothing_is_held_back(self, opened: BareStack) -> None:
+        with Place(opened, Reason.REQUESTED, {"prove_within": LONG}) as place:
+            delivered(place, promoted_at=runtime.now() - LONG)
+            place.also = [place.first]
+            assert place.verify().next is Next.CONSUMERS
+            assert place.rotation.old_verdict is LoginVerdict.ACCEPTED
+
+    def test_a_registry_that_cannot_be_asked_is_not_waited_for(self, opened: BareStack) -> None:
+        """Consumers are to be verified; the next execution asks again."""
+        with Place(opened, Reason.REQUESTED, {"prove_within": LONG}) as place:
+            delivered(place)
+            place.registry.inject(faults.answer(Response.json({}, 503)), times=None)
+            assert place.verify().next is Next.CONSUMERS
+            assert place.rotation.old_verdict is LoginVerdict.UNREACHABLE
+
+
+class TestBudget:
+    @pytest.mark.parametrize("known", [LoginVerdict.UNPROVEN, LoginVerdict.ACCEPTED])
+    def test_that_it_is_used_up_is_written_and_no_login_is_spent(self, place: Place, known: LoginVerdict) -> None:
+        """Also where it is the new password that cannot be asked: else the rotation would stay open in silence."""
+        place.write(new_verdict=known, wrong_logins=BUDGET)
+        assert place.verify().next is Next.CONSUMERS
+        assert place.rotation.logins_spent
+        assert place.rotation.new_verdict is known
+        assert place.refused == 0
+
+    def test_with_one_left_it_is_not(self, place: Place) -> None:
+        place.write(new_verdict=LoginVerdict.UNPROVEN, wrong_logins=BUDGET - 1)
+        place.verify()
+        assert not place.rotation.logins_spent
+        assert place.rotation.new_verdict is LoginVerdict.ACCEPTED
+
+
+class TestResetElsewhere:
+    def test_a_person_is_told_before_it_is_written(self, place: Place) -> None:
+        """Cut off in between it is told twice, rather than never."""
+        place.write(new_verdict=LoginVerdict.UNPROVEN)
+        place.passwords.known[place.name] = secrets.token_urlsafe(12)
+        assert place.verify().next is Next.WAIT  # one refusal is none
+        told = place.when_told()
+        assert place.verify().outcome is Outcome.NEEDS_ATTENTION
+        assert [rotation.phase for rotation in told] == [Phase.VERIFYING]
+        assert "reset it elsewhere" in place.asked_for()[0]
+        assert place.rotation.problems == tuple(place.asked_for())
+        assert (place.rotation.phase, place.rotation.new_verdict) == (Phase.NEEDS_ATTENTION, LoginVerdict.REFUSED)
+        assert place.rotation.paged_at is not None
+
+
+class TestRepeated:
+    def test_a_task_that_is_called_again_is_noted_on_the_lease(self, place: Place) -> None:
+        place.verify()
+        place.reset()
+        assert not place.lease.repeated
+        place.verify(repeated=True)
+        assert place.lease.repeated
+
+    def test_reset_too(self, place: Place) -> None:
+        place.reset(repeated=True)
+        assert place.lease.repeated
