@@ -65,10 +65,10 @@ def check(path: Path) -> Checked:
     except _BadYaml as bad:
         reader.note(bad.line, bad.location, bad.message)
     except PlanInvalid as invalid:
-        noted = {problem.location for _, problem in reader.problems}
         for problem in invalid.problems:
-            if not any(problem.location[:length] in noted for length in range(1, len(problem.location) + 1)):
-                reader.note(reader.line(problem.location), problem.location, problem.message)
+            above = [problem.location[:length] for length in range(1, len(problem.location) + 1)]
+            if reader.unread.isdisjoint(above) and problem.location not in reader.lacking:
+                reader.problems.append((reader.line(problem.location), problem))
     if reader.problems:
         findings = [Finding(str(path), line, problem) for line, problem in reader.problems]
         return Checked(str(path), document, findings=tuple(sorted(findings, key=lambda one: one.line)))
@@ -103,6 +103,10 @@ class _Reader:
     def __init__(self) -> None:
         self.lines: dict[Location, int] = {}
         self.problems: list[tuple[int, PlanProblem]] = []
+        self.unread: set[Location] = set()
+        """Places whose value is not what was written: what is said of it would be said of something else."""
+        self.lacking: set[Location] = set()
+        """Mappings of which a key was passed over: they may look empty."""
 
     def document(self, text: str) -> object:
         """Return the document. Raises _BadYaml where it cannot be read to its end."""
@@ -148,7 +152,12 @@ class _Reader:
             if isinstance(event, yaml.MappingEndEvent):
                 break
             if not isinstance(event, yaml.ScalarEvent):
-                raise _BadYaml(_line(event), "a key must be text, not a list, a mapping or an alias", location)
+                wrong = PlanProblem(location, "a key must be text, not a list, a mapping or an alias")
+                self.problems.append((_line(event), wrong))
+                self.lacking.add(location)
+                _skip(events, event)
+                _skip(events, next(events))
+                continue
             key, place = event.value, (*location, event.value)
             self._plain(event, place)
             if key in found:
@@ -189,14 +198,25 @@ class _Reader:
         return number
 
     def note(self, line: int, location: Location, message: str) -> None:
-        """Note a problem."""
+        """Note a problem that leaves a place without what was written there."""
         self.problems.append((line, PlanProblem(location, message)))
+        self.unread.add(location)
 
     def line(self, location: Location) -> int:
         """Return the line of a key; where it is missing, of the nearest one above it."""
         while location not in self.lines and location:
             location = location[:-1]
         return self.lines.get(location, 1)
+
+
+def _skip(events: Iterator[yaml.Event], event: yaml.Event) -> None:
+    """Pass over the rest of what an event begins."""
+    depth = 0
+    while True:
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if not depth:
+            return
+        event = next(events)
 
 
 def _number(text: str) -> int | float | None:

@@ -17,6 +17,7 @@ from rekey_cli.console import ExitCode
 from rekey_cli.registry_name import Registry
 from rekey_cli.stack import Stack, StackName
 from rekey_cli.status import show
+from rekey_cli.view import view
 from rekey_cli.watch import TAKEN_UP_WITHIN, Seen, follow, look
 
 EXAMPLES = """
@@ -80,10 +81,11 @@ def rotate(  # noqa: PLR0913 (one parameter a flag)
     except KeyboardInterrupt:
         console.say(f"it goes on without you: `rekey status {registry}`")
         raise
+    found = end.view if end.view.rotation else view(target, registry)  # none was begun: it stands as it stood
     if as_json:
-        console.put_json(end.view.to_json())
+        console.put_json(found.to_json())
     else:
-        show(end.view)
+        show(found)
     if end.end is not ExitCode.OK:
         raise typer.Exit(end.end or ExitCode.FAILED)
 

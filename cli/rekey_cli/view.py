@@ -59,8 +59,32 @@ class View:
         noted = (rotation.gate_at, rotation.ready_at, rotation.called_at, rotation.promoted_at, rotation.new_at)
         return begun or max([rotation.started_at, *(moment for moment in noted if moment)])
 
+    @property
+    def not_begun(self) -> str:
+        """Why the last execution neither began a rotation nor took one up; empty where one did."""
+        again, rotation = self.again, self.rotation
+        if again is None or again.not_begun_at is None or not self._is_open:
+            return ""
+        return "" if rotation is not None and rotation.started_at > again.not_begun_at else again.not_begun
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether an execution is to come."""
+        return bool(self.requests) or (self.rotation is not None and self.rotation.phase.open)
+
+    @property
+    def problems(self) -> list[str]:
+        """What stands in the way, the latest first."""
+        return [*filter(None, [self.not_begun]), *(self.rotation.problems if self.rotation else ())]
+
     def next_step(self) -> str:
         """Return what a person is to do, or what comes by itself; empty where nothing is left."""
+        waits_for_a_person = self.rotation is not None and self.rotation.phase in _WAITS_FOR_PASTE
+        if self.not_begun and not waits_for_a_person:
+            return f"{self.not_begun}; {self._again()}"
+        return "; ".join(filter(None, [self.not_begun, self._next_of_rotation()]))
+
+    def _next_of_rotation(self) -> str:
         rotation = self.rotation
         if rotation is None:
             return "a rotation is about to begin" if self.requests else f"`rekey rotate {self.registry}`"
@@ -96,7 +120,7 @@ class View:
             "since": render(self.since) if self.since else None,
             "outcome": rotation.outcome or None if rotation else None,
             "reason": rotation.reason.value if rotation else None,
-            "problems": list(rotation.problems) if rotation else [],
+            "problems": self.problems,
             "next": self.next_step(),
             "open_requests": [
                 {"reason": one.reason.value, "source": one.source, "arrived": render(one.arrived_at)}

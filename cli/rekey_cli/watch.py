@@ -30,6 +30,8 @@ class Seen:
         rotation = self.view.rotation
         if self.request is None:
             return "waiting for the event to be taken up"
+        if self._not_begun:
+            return f"not begun: {self._not_begun}"
         if rotation is None:
             return "accepted, waiting for the rotation to begin"
         if rotation.phase in (Phase.DELIVERING, Phase.VERIFYING) and self.view.receipts:
@@ -40,13 +42,25 @@ class Seen:
 
     def _left(self) -> str:
         rotation = self.view.rotation
-        unfinished = rotation is not None and rotation.phase.open and rotation.outcome == Outcome.UNFINISHED
+        left = rotation is not None and (rotation.outcome == Outcome.UNFINISHED or self.view.not_begun)
+        unfinished = left and rotation is not None and rotation.phase.open
         return f" (unfinished, {self.view.next_step()})" if unfinished else ""
+
+    @property
+    def _not_begun(self) -> str:
+        """Why the request's execution began no rotation. What stopped an earlier one may be mended by now."""
+        request, again, rotation = self.request, self.view.again, self.view.rotation
+        if request is None or request.state is RequestState.CLOSED or again is None or again.not_begun_at is None:
+            return ""
+        begun = rotation is not None and rotation.phase.open and rotation.phase is not Phase.PREPARING
+        return "" if begun or again.not_begun_at < request.arrived_at else self.view.not_begun
 
     @property
     def end(self) -> ExitCode | None:
         """How it ended, or None while it goes on."""
         rotation = self.view.rotation
+        if self._not_begun:
+            return ExitCode.FAILED
         if self.request is None or rotation is None:
             return None
         match rotation.phase:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e import companies
 from tests.e2e.front import Front
+from tests.sandbox import iam
 from tests.sandbox.cloudraya import documented_answer
 from tests.sandbox.http_server import HttpServer
 from tests.sandbox.lambdas import HostSettings
@@ -50,10 +51,13 @@ def webhook_key() -> str:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, webhook_key: str) -> Iterator[World]:
+    """Open the world; in the end, see that AWS would have allowed every call that a function made in any test."""
     # Starting a process costs more than half a second: four of a function race as well as ten.
     with World(tmp_path_factory.mktemp("world"), OVERRIDES, HostSettings(concurrency=4)) as world:
         world.put_credential("rekey/webhook-soc", "*", "*", key=webhook_key)
         yield world
+        denied = iam.forbidden(iam.rights_of(world.cloud.template), iam.made_in(world.cloud, world.cloud.requests))
+        assert not denied, "\n".join(denied)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import pytest
 from tests.sandbox import demo_checks
 from tests.sandbox.demo_faults import Stopwatch
 from tests.sandbox.demo_places import places
+from tests.sandbox.demo_talk import Talk
 from tests.sandbox.world import ROOT
 from tests.servers.requirement import require
 
@@ -194,6 +195,25 @@ def test_arguments_that_cannot_be_are_refused_before_anything_starts(tmp_path: P
     assert done.status == 2
     assert "error: " in done.complained
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["a folder that cannot be made", "a file"])
+def test_a_folder_that_cannot_be_written_to_is_said_before_anything_starts(tmp_path: Path, *, made: bool) -> None:
+    out = tmp_path / "file" if made else Path("/proc/x")
+    if made:
+        out.touch()
+    done = run(out)
+    assert (done.status, done.said) == (2, "")
+    assert re.fullmatch(
+        rf"make demo: nothing can be written into {out} \([a-z ]+\): name another folder with --out\n", done.complained
+    )
+
+
+def test_what_a_login_leaves_behind_ends_with_the_sandbox(untouched: demo_checks.Outside, tmp_path: Path) -> None:
+    """It holds the password: skopeo keeps it where it is told to."""
+    lines = Talk(untouched.company, tmp_path / "out", tmp_path / "sandbox").to_look()
+    files = {found for line in lines for found in re.findall(r"--authfile (\S+)", line)}
+    assert files == {str(tmp_path / "sandbox" / "auth.json")}
 
 
 def test_without_a_registry_to_be_had_one_sentence_says_what_to_install(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.front import Front
     from tests.sandbox.cloudraya import Reset
-    from tests.sandbox.wire import Fault, Response
+    from tests.sandbox.wire import Response
     from tests.sandbox.world import Company
 
 

@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
+
 from rekey.model.rotation import Phase
 from rekey.records.plans import plan_key
 from tests.e2e import rotating
@@ -60,13 +62,19 @@ def test_missing_credentials(company: Company) -> None:
     _stopped(rotating.request(company), company, *said, "create it")
 
 
-def test_an_unreachable_registry(company: Company, front: Front) -> None:
+@pytest.mark.parametrize("adopted", [True, False], ids=["with a password in the store", "at the first adoption"])
+def test_an_unreachable_registry(new_company: NewCompany, front: Front, *, adopted: bool) -> None:
+    company = new_company(adopted=adopted)
     front.stop()
     try:
         execution = rotating.request(company)
     finally:
         front.start()
-    _stopped(execution, company, "could not be asked about the old password (unreachable)")
+    assert (execution.status, execution.error) == ("FAILED", "NotReady")
+    problems = rotating.problems(company)
+    assert [said for said in ("endpoint: ", front.host, "no connection") if said not in problems] == []
+    assert problems in rotating.asked_for_a_person(company)
+    assert (rotating.reset_calls(company), rotating.written(company)) == ([], [])
 
 
 def test_an_unreachable_control_plane(company: Company) -> None:

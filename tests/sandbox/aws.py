@@ -179,9 +179,9 @@ class Cloud(AwsSandbox):
 
     def _open(self, opened: ExitStack) -> None:
         super()._open(opened)
-        template = Template(self._path, self.place, self._overrides)
-        template.names.update(aws_resources.create_keys(template, self._client))
-        self.stack = read_stack(template)
+        self.template = Template(self._path, self.place, self._overrides)
+        self.template.names.update(aws_resources.create_keys(self.template, self._client))
+        self.stack = read_stack(self.template)
         aws_resources.create(self.stack, self._client)
         once = Config(retries={"total_max_attempts": 1})
         self._senders = {service: self.session.client(service, config=once) for service in ("lambda", "sns", "sqs")}

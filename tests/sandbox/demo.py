@@ -1,7 +1,8 @@
 """A whole rotation on this machine, to look at: `make demo`, or `python -m tests.sandbox.demo`.
 
 Exit status: 0 where everything is as the last table says, 1 where something is not, 2 for arguments that cannot be,
-130 after Ctrl-C. What the table says is not taken from the evidence alone: demo_checks looks for itself.
+130 after Ctrl-C; make turns every failure into a 2 of its own. What the table says is not taken from the evidence alone:
+demo_checks looks for itself.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ class DemoError(Exception):
     """The demo cannot go on; the text says why."""
 
 
+class OutError(DemoError):
+    """The folder for evidence and report cannot be used."""
+
+
 class Demo:
     """One run."""
 
@@ -58,7 +63,7 @@ class Demo:
         self.out = Path(options.out)
 
     def run(self) -> int:
-        """Return the exit status. Raises DemoError, PasteError, ServerMissingError, UnknownConsumerError."""
+        """Return the exit status. Raises DemoError, OutError, PasteError, ServerMissingError, UnknownConsumerError."""
         self._clear_out()
         table.fetch("registry", self.view.note)
         began = time.monotonic()
@@ -72,13 +77,19 @@ class Demo:
                 f"sandbox started in {time.monotonic() - began:.1f} s: registry {world.registry.host}, control plane, "
                 f"GitHub, Kubernetes, webhook receiver, AWS with {len(world.cloud.stack.functions)} functions"
             )
-            return self._rotate(company)
+            return self._rotate(company, Path(folder))
 
     def _clear_out(self) -> None:
-        """Remove what an earlier run left: no old proof may pass for a new one."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        for name in _WRITTEN:
-            (self.out / name).unlink(missing_ok=True)
+        """Remove what an earlier run left: no old proof may pass for a new one. Raises OutError."""
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            for name in _WRITTEN:
+                (self.out / name).unlink(missing_ok=True)
+            with tempfile.TemporaryFile(dir=self.out):
+                pass  # it can be written to: found out now, and not when all is done
+        except OSError as error:
+            why = (error.strerror or type(error).__name__).lower()
+            raise OutError(f"nothing can be written into {self.out} ({why}): name another folder with --out") from None
 
     def _company(self, world: World) -> Company:
         """Set the company up, and meanwhile start the functions' processes, as the daily ping does on AWS."""
@@ -93,11 +104,11 @@ class Demo:
             refuse_writes(company, self.options.fail)
         return company
 
-    def _rotate(self, company: Company) -> int:
+    def _rotate(self, company: Company, private: Path) -> int:
         outside = demo_checks.Outside(company, demo_checks.contents_of(company), Stopwatch(company.world))
         tags = sum(len(found) for found in outside.before.values())
         self.view.note(f"{NAME}: {len(outside.before)} repositories, {tags} tags, {len(places(company))} consumers")
-        talk, watch = Talk(company, self.out), Watch(company)
+        talk, watch = Talk(company, self.out, private), Watch(company)
         try:
             self.view.title("The password has leaked: the event is on Rekey's bus")
             company.ask(leak=f"leak-of-{NAME}")
@@ -229,7 +240,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="make demo", usage='make demo [ARGS="…"]', description="Rotate a real registry's password in a sandbox."
     )
     parser.add_argument("--keep", action="store_true", help="leave the sandbox running, and say how to talk to it")
-    parser.add_argument("--fail", metavar="CONSUMER", help="let this consumer of the plan refuse, and exit with 1")
+    parser.add_argument(
+        "--fail", metavar="CONSUMER", help="let this consumer of the plan refuse: exits with 1 (make: 2)"
+    )
     parser.add_argument(
         "--registry",
         choices=("cloudraya", "manual"),
@@ -252,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     view = View()
     try:
         return Demo(options, view).run()
-    except UnknownConsumerError as error:
+    except (OutError, UnknownConsumerError) as error:
         said, status = str(error), _USAGE
     except (DemoError, PasteError, ServerMissingError) as error:
         said, status = str(error), _NOT_SO

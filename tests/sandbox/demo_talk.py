@@ -45,11 +45,15 @@ class PasteError(Exception):
 
 
 class Talk:
-    """The commands for one company of the sandbox. `folder` gets a file that a shell reads in."""
+    """The commands for one company of the sandbox.
 
-    def __init__(self, company: Company, folder: Path) -> None:
+    `folder` gets a file that a shell reads in. `private` ends with the sandbox, and with it what a login leaves there.
+    """
+
+    def __init__(self, company: Company, folder: Path, private: Path) -> None:
         self._company = company
         self._file = folder / "sandbox.env"
+        self._auth = private / "auth.json"
 
     def write_environment(self) -> None:
         """Write where `aws` and `rekey` find the sandbox, and a shell function that gives the password of now."""
@@ -72,7 +76,7 @@ class Talk:
         company = self._company
         host, user = company.world.registry.host, company.name
         image = company.document["registry"]["repositories"][0]
-        auth = "--tls-verify=false --authfile /tmp/rekey-demo-auth.json"
+        auth = f"--tls-verify=false --authfile {shlex.quote(str(self._auth))}"
         return [
             *self._read_in(),
             "Log in with the password that the store has:",

@@ -71,13 +71,13 @@ class View:
         self._seen += fresh
         if self._live is None:
             for one in fresh:
-                self.console.print(self._line(one), soft_wrap=True)
+                self.console.print(self._line(one, self._width), soft_wrap=True)
 
     def checks(self, checks: Sequence[Check]) -> None:
         """Show the claims: what the evidence says, and what the demo saw itself."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         for column in ("", "CLAIM", "EVIDENCE SAYS", "SEEN FROM OUTSIDE"):
-            table.add_column(column, overflow="fold")
+            table.add_column(column, no_wrap=column in ("", "CLAIM"))  # a name stays whole, what is said of it wraps
         for one in checks:
             style = "green" if one.passed else "red"
             sign = "✓" if one.passed else "✗"
@@ -91,11 +91,11 @@ class View:
         self.console.print(table)
         self.console.print()
 
-    def _line(self, one: Happening) -> Text:
+    def _line(self, one: Happening, width: int) -> Text:
         passed = (one.at - self._watch.began).total_seconds()
         line = Text(f"{max(passed, 0):7.2f} s  ")
         line.append(f"{one.kind:9}", "dim")
-        line.append(f"{one.name:{self._width}}", "bold" if one.kind in ("step", "end") else "")
+        line.append(f"{one.name:{width}}", "bold" if one.kind in ("step", "end") else "")
         line.append(f"  {one.said}" if one.said else "", _STYLES[one.tone])
         line.rstrip()
         return line
@@ -106,16 +106,16 @@ class View:
         parts: list[RenderableType] = [
             self._steps(),
             self._consumers(),
-            Group(*(_in_one_line(self._line(one)) for one in events)),
+            Group(*(_in_one_line(self._line(one, _LONGEST_EVENT)) for one in events)),
         ]
         return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
 
     def _steps(self) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(width=1)
+        table.add_column(width=1, no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_column(justify="right", no_wrap=True)
-        table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+        table.add_column(style="dim")
         now = datetime.now(UTC)
         for name, step in self._watch.steps.items():
             if step.began is None:
@@ -123,7 +123,7 @@ class View:
                 continue
             took = f"{((step.ended or now) - step.began).total_seconds():.1f} s"
             sign = Text("✓", "green") if step.ended else self._spinner
-            table.add_row(sign, Text(name, "bold"), took, STEPS[name])
+            table.add_row(sign, Text(name, "bold"), took, _in_one_line(Text(STEPS[name])))
         return table
 
     @property
@@ -135,10 +135,12 @@ class View:
     def _consumers(self) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0))
         kinds = max(len(place.type) for place in self._places)
-        for width in (1, self._width, kinds, None):
-            table.add_column(no_wrap=True, width=width, overflow="ellipsis")
+        for width in (1, self._width, kinds):
+            table.add_column(no_wrap=True, width=width)
+        table.add_column()
         for place in self._places:
-            table.add_row(*_standing(place, self._watch.receipts.get(place.name)))
+            *names, said = _standing(place, self._watch.receipts.get(place.name))
+            table.add_row(*names, _in_one_line(said))
         return table
 
 
@@ -146,6 +148,7 @@ _SPINNER = Spinner("dots", style="cyan")
 
 
 def _in_one_line(line: Text) -> Text:
+    """Return a text that is cut where a terminal is too narrow. Only a column that may wrap gives way to the others."""
     line.no_wrap, line.overflow = True, "ellipsis"
     return line
 

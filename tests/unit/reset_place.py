@@ -13,7 +13,7 @@ from rekey.model.password import Password
 from rekey.model.request import Reason
 from rekey.model.state import Operation, State
 from rekey.runtime import Call
-from rekey.steps import begin, reset, verify
+from rekey.steps import begin, distribute, reset, verify
 from rekey.steps.bench import Bench
 from tests.sandbox import aws_faults
 from tests.sandbox.wire import Response
@@ -21,6 +21,8 @@ from tests.unit.registry_api import Passwords, SmallApi
 from tests.unit.scripted_registry import API, BASIC, Scripted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rekey.model.rotation import Lease, Rotation
     from tests.sandbox.wire import Request
     from tests.unit.bare_stack import BareStack
@@ -38,8 +40,8 @@ class Place:
         self,
         opened: BareStack,
         reason: Reason = Reason.COMPROMISED,
-        settings: dict[str, Any] | None = None,
-        **plan: Any,
+        settings: Mapping[str, timedelta] | None = None,
+        **plan: object,
     ) -> None:
         self.opened = opened
         self.name = opened.new_registry()
@@ -51,7 +53,7 @@ class Place:
         """When somebody showed the registry a password, and whether it was let in."""
         self.api = SmallApi(self.name, self.passwords)
         self.registry = Scripted(self._answer)
-        durations = {"prove_within": NOTHING, "refusal_pause": NOTHING, **(settings or {})}
+        durations: dict[str, Any] = {"prove_within": NOTHING, "refusal_pause": NOTHING, **(settings or {})}
         self.bench = Bench(replace(opened.bench.settings, **durations))
         self._reason = reason
         self._plan = plan
@@ -116,6 +118,11 @@ class Place:
     def verify(self, *, repeated: bool = False) -> State:
         """Call the function that verifies once."""
         return verify.run(self.bench, self._call(self.state, FUNCTION, repeated=repeated))
+
+    def prepare(self, *, repeated: bool = False) -> None:
+        """Call the function that prepares the consumers of the first shard once."""
+        call = self._call(self.state.model_copy(update={"shard": 0}), FUNCTION, repeated=repeated)
+        distribute.run(self.bench, replace(call, verb="prepare"))
 
     def _call(self, state: State, seconds: timedelta, *, repeated: bool = False) -> Call:
         return Call("reset", self.owner, 0, repeated=repeated, state=state, deadline=runtime.now() + seconds)

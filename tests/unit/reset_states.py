@@ -108,6 +108,7 @@ def next_of(
     way: Way = Way.GENERATES,
     now: datetime = NOW,
     on: Rotation | None = None,
+    limits: Limits = LIMITS,
 ) -> Step:
     """Return the next act of a rotation (one behind its gate), of this attempt, after what was seen of it."""
-    return next_act(Records(on or rotation(), of, way), seen or Seen(), LIMITS, now)
+    return next_act(Records(on or rotation(), of, way), seen or Seen(), limits, now)

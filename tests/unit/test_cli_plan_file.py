@@ -203,6 +203,22 @@ def test_a_plan_with_a_byte_order_mark_and_windows_line_ends_is_read(plan: Path)
     assert found(plan, b"\xef\xbb\xbf" + HEAD.replace("\n", "\r\n").encode()) == []
 
 
+def test_a_key_that_is_no_text_hides_nothing_else(plan: Path) -> None:
+    """Neither above nor below it, nor in its own part; what hangs on it is passed over."""
+    text = (
+        HEAD.replace("endpoint: registry.example.com", "endpoint: a b")
+        .replace("  console:", "  ? {a: [b, {c: &d e}]}\n  : {f: [g, *d]}\n  *d : h\n  Console:")
+        .replace("repository: acme/web", "repository: web")
+    )
+    assert [line.split(": ")[:2] for line in found(plan, text)] == [
+        ["4", "registry.endpoint"],
+        ["11", "accepts"],
+        ["13", "accepts"],
+        ["14", "accepts.Console"],
+        ["18", "consumers[0].repository"],
+    ]
+
+
 def test_a_file_that_cannot_be_opened_is_an_error_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(InputInvalid, match=r"gone\.yaml: no such file"):
         check(tmp_path / "gone.yaml")

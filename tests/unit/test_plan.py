@@ -88,6 +88,8 @@ def test_every_kind_of_registry_is_read(registry: dict[str, Any]) -> None:
         ("accepts", {}, ["accepts: must not be empty"]),
         ("accepts.console", [], ["accepts.console: must not be empty"]),
         ("accepts.console", "lost", ["accepts.console: must be a list"]),
+        ("accepts.console", ["lost", "requested", "lost"], ["accepts.console[2]: given twice: it is [0] already"]),
+        ("consumers.1.secrets", ["a/b", "a/b"], ["consumers[1].secrets[1]: given twice: it is [0] already"]),
         ("accepts.console", ["requestd"], [f"accepts.console[0]: {REASONS}"]),
         (
             "accepts.My Source",
@@ -206,6 +208,38 @@ def test_all_problems_come_at_once_whatever_their_kind() -> None:
         "policy.ready_for",
         "extra",
     }
+
+
+@pytest.mark.parametrize("written", ["cloudray", "x", 5, REMOVED], ids=repr)
+def test_a_type_nobody_knows_hides_nothing_else_of_its_part(written: object) -> None:
+    """What is wrong whatever type is meant, and for one that was nearly written what is wrong with that."""
+    document = changed(
+        ("registry.type", written),
+        ("registry.endpoint", "a b"),
+        ("registry.usrname", "x"),
+        ("registry.api.login.secret", "x"),
+        ("consumers.0.type", "webook"),
+        ("consumers.2.type", "hook"),
+        ("consumers.2.optional", "yes"),
+    )
+    keys = [problem.split(":")[0] for problem in problems(document)]
+    meant = ["registry.api.login.secret"] if written == "cloudray" else []
+    assert sorted(keys) == sorted(
+        [
+            "registry.type",
+            "registry.endpoint",
+            "registry.usrname",
+            *meant,
+            "consumers[0].type",
+            "consumers[0].url",
+            "consumers[0].signing_key",
+            "consumers[0].repository",
+            "consumers[0].secret",
+            "consumers[0].auth",
+            "consumers[2].type",
+            "consumers[2].optional",
+        ]
+    )
 
 
 def test_a_key_named_like_a_type_is_told_from_the_type() -> None:

@@ -100,6 +100,10 @@ class TestUnreadable:
 class TestAfterwards:
     """A stale answer changes nothing: the rotation goes on as if it had never been found."""
 
+    def test_a_rotation_that_has_not_reset_yet_goes_on_to_its_gate(self) -> None:
+        stale, on = adopted(outcome=AttemptOutcome.STALE), rotation(gate_at=None, attempts=1)
+        assert next_of(stale, on=on).act is Act.CLAIM
+
     def test_a_password_in_force_is_delivered(self) -> None:
         stale = adopted(outcome=AttemptOutcome.STALE)
         assert next_of(stale, on=rotation(promoted_at=NOW)).act is Act.DELIVER

@@ -142,3 +142,16 @@ def test_what_is_known_by_then_needs_no_login(place: Place) -> None:
     """The budget's last login may have been the one that decides."""
     step = place.next(refusals=2, spent=LIMITS.wrong_logins)
     assert step.why != WRONG_LOGINS_SPENT
+
+
+def test_the_old_one_is_asked_again_after_the_longer_of_both_pauses() -> None:
+    """What was heard may be a refusal or not, and only the ledger says which."""
+    seen = replace(NOTHING_FOUND, old=LoginVerdict.INCONCLUSIVE)
+    for pause, ask_again in ((1, 5), (5, 1)):
+        limits = replace(LIMITS, refusal_pause=pause * SECOND, ask_again=ask_again * SECOND)
+        assert next_of(provable(), seen, now=NOW, limits=limits).until == NOW + 5 * SECOND
+
+
+def test_the_numbers_are_those_of_the_protocol() -> None:
+    """Where the plan and the adapter say nothing else."""
+    assert (LIMITS.wrong_logins, LIMITS.max_attempts, LIMITS.max_resets) == (3, 10, 3)

@@ -70,10 +70,10 @@ class TestForProveWithin:
     @pytest.mark.parametrize("reason", NOT_URGENT)
     def test_what_can_wait_stops_then(self, reason: Reason, verdict: LoginVerdict) -> None:
         """Nothing was reset, and the tick tries again."""
-        asked, on = attempt(old_version="v1", old_before=verdict), rotation(reason=reason)
-        step = next_of(asked, TRIED, on=on, now=LAST_PAUSE + SECOND)
+        asked = attempt(old_version="v1", old_before=verdict, said="no connection")
+        step = next_of(asked, TRIED, on=rotation(reason=reason), now=LAST_PAUSE + SECOND)
         assert step.act is Act.STOP
-        assert f"({verdict})" in step.why
+        assert f"({verdict}: no connection)" in step.why
 
     def test_a_leak_goes_on_then(self, verdict: LoginVerdict) -> None:
         asked, on = attempt(old_version="v1", old_before=verdict), rotation(reason=Reason.COMPROMISED)

@@ -220,8 +220,11 @@ class TestRepeated:
 
     def test_so_is_one_that_loses_it_while_it_is_noted(self, opened: BareStack, registry: str) -> None:
         lease = taken(opened.leases(), registry, "a")
-        take_over = aws_faults.call_before(lambda _: taken(opened.leases(), registry, "b"))
-        opened.aws.faults.add("dynamodb:TransactWriteItems", take_over)
+
+        def take_over(_request: object) -> None:
+            taken(opened.leases(), registry, "b")
+
+        opened.aws.faults.add("dynamodb:TransactWriteItems", aws_faults.call_before(take_over))
         with pytest.raises(Fenced):
             opened.leases().check(lease.fence(registry), repeated=True)
         assert (current(opened, registry).owner, current(opened, registry).repeated) == ("b", False)

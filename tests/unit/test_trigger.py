@@ -50,6 +50,11 @@ def registry(opened: BareStack) -> Iterator[str]:
     opened.push(name)
     opened.aws.requests.clear()
     yield name
+    leave_nothing_open(opened, name)
+
+
+def leave_nothing_open(opened: BareStack, name: str) -> None:
+    """Close what a test left open of a registry: every sweep looks at all of them."""
     opened.aws.faults.clear()
     for mark in opened.table.query("open"):
         if str(mark["sk"]).split("#")[1] == name:

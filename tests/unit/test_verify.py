@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rekey import runtime
+from rekey.errors import Fenced
 from rekey.model.moment import parse
 from rekey.model.request import Reason
 from rekey.model.rotation import Phase
@@ -20,7 +21,7 @@ from tests.unit.bare_stack import BareStack
 from tests.unit.reset_place import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rekey.model.state import State
 
@@ -65,6 +66,13 @@ class TestOldPassword:
         assert place.rotation.old_verdict is LoginVerdict.REFUSED
         assert place.rotation.wrong_logins == place.refused == 2
         assert place.opened.told(place.name) == ["Old Password Refused"]
+
+    def test_the_second_one_comes_as_soon_as_it_counts(self, opened: BareStack) -> None:
+        """However long a registry may be away: the leak is open until then."""
+        pause = timedelta(seconds=3)
+        with Place(opened, Reason.REQUESTED, {"prove_within": LONG, "refusal_pause": pause}) as place:
+            delivered(place)
+            assert waits(place.verify(), pause)
 
     def test_one_that_is_still_accepted_is_asked_again_for_a_while(self, opened: BareStack) -> None:
         """A registry may cache logins. Once it is over, it is refused like any other."""
@@ -128,13 +136,18 @@ class TestResetElsewhere:
 
 
 class TestRepeated:
-    def test_a_task_that_is_called_again_is_noted_on_the_lease(self, place: Place) -> None:
-        place.verify()
-        place.reset()
+    """A task that is called again is noted on the lease: a first call of it may still run."""
+
+    @pytest.mark.parametrize("function", [Place.prepare, Place.reset, Place.verify])
+    def test_every_step_notes_it(self, place: Place, function: Callable[..., object]) -> None:
+        function(place)
         assert not place.lease.repeated
-        place.verify(repeated=True)
+        function(place, repeated=True)
         assert place.lease.repeated
 
-    def test_reset_too(self, place: Place) -> None:
-        place.reset(repeated=True)
-        assert place.lease.repeated
+    @pytest.mark.parametrize("function", [Place.prepare, Place.reset, Place.verify])
+    def test_and_stops_where_another_owns_the_registry(self, place: Place, function: Callable[..., object]) -> None:
+        place.opened.own(place.name)
+        with pytest.raises(Fenced):
+            function(place, repeated=True)
+        assert not place.lease.repeated

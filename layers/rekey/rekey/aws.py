@@ -1,6 +1,7 @@
 """boto3 clients with short timeouts, and the one place where botocore's errors become ours."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -55,6 +56,15 @@ def client(service: str, *, hurried: bool = False) -> Any:  # noqa: ANN401 (boto
     One call takes 40 s at the most, a `hurried` one 8 s: for what stands between the reset's answer and its safe place.
     """
     return boto3.session.Session().client(service, config=_HURRIED if hurried else _CONFIG)  # type: ignore[call-overload]
+
+
+def our_role() -> str:
+    """Return whose rights AWS looks at, in words: those of a function's role. Its name is Lambda's own variable.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
+    """
+    function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    return f"the role of the function {function}" if function else "the role that this runs with"
 
 
 @contextmanager

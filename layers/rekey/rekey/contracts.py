@@ -76,6 +76,13 @@ class Registry(ABC):
         """
 
     @abstractmethod
+    def reach(self) -> None:
+        """Prove, without any password, that consumers' `docker login` would meet a registry at the plan's endpoint.
+
+        Raises Unreachable, Unfit: each says what answered there instead.
+        """
+
+    @abstractmethod
     def healthy(self) -> bool:
         """Whether the registry answers well apart from any password of ours: asked between two refusals."""
 

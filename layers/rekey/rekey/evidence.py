@@ -7,7 +7,7 @@ from datetime import datetime
 from rekey.contracts import Contents, Prepared
 from rekey.model.moment import render
 from rekey.model.request import Request
-from rekey.model.rotation import Attempt, AttemptOutcome, Rotation
+from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, Rotation
 from rekey.model.state import Outcome
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
 
@@ -118,6 +118,7 @@ def build(found: Findings, outcome: Outcome, now: datetime) -> dict[str, object]
             "done": sum(_has_it(receipt) for receipt in found.receipts),
         },
         "credential_gap_s": _gap(found),
+        "credential_gap_note": _gap_note(found),
         "times": {
             "started": _moment(rotation.started_at),
             "gate_passed": _moment(rotation.gate_at),
@@ -209,6 +210,13 @@ def _gap(found: Findings) -> float | str | None:
         return STILL_OPEN
     last = max((receipt.answered_at for receipt in done if receipt.answered_at), default=None)
     return None if last is None else round((last - called).total_seconds(), 3)
+
+
+def _gap_note(found: Findings) -> str:
+    """Return what the gap is counted between. When a person clicked is not known: it is then no longer than said."""
+    pasted = any(attempt.kind is AttemptKind.PASTED and attempt.promoted_at for attempt in found.attempts)
+    start = "the moment a person was told to click (at most, therefore)" if pasted else "the reset call"
+    return f"from {start} to the answer of the last consumer's write"
 
 
 def _alert_to_refused(found: Findings) -> float | None:

@@ -15,6 +15,8 @@ class Check:
     problem: str = ""
     waivable: bool = False
     """Whether a policy may let the gate pass without it: consumers, never store, escrow or the registry's API."""
+    can_wait: bool = False
+    """Whether it stops only what can be tried again later: a leak or a lost password goes on."""
     optional: bool = False
     """Whether the plan says that the gate passes without it."""
 
@@ -39,7 +41,10 @@ def decide(checks: Sequence[Check], requests: Sequence[Request], policy: Policy)
     reason = max((request.reason for request in requests), key=lambda one: one.urgency)
     strict = policy.unready_consumers_stop(reason)
     failed = [check for check in checks if check.problem]
-    passed_over = [check for check in failed if check.optional or (check.waivable and not strict)]
+    urgent = reason in (Reason.COMPROMISED, Reason.LOST)
+    passed_over = [
+        check for check in failed if check.optional or (check.waivable and not strict) or (check.can_wait and urgent)
+    ]
     problems = tuple(str(check) for check in failed if check not in passed_over)
     waived = tuple(str(check) for check in passed_over)
     return Decision(go=not problems, reason=reason, problems=problems, waived=waived)

@@ -171,7 +171,7 @@ def _contents(said: Document) -> str:
 
 def _gap(evidence: Document) -> str:
     length, said = seconds(evidence, "credential_gap_s"), text(evidence, "credential_gap_s")
-    note = "from the reset call to the answer of the last consumer's write"
+    note = text(evidence, "credential_gap_note")
     if length is not None:
         return fact("Credential gap", duration(length), "plain", note)
     if said:

@@ -261,7 +261,10 @@ def _by_old_before(rotation: Rotation, attempt: Attempt, seen: Seen, limits: Lim
         return Step(Act.PAUSE, until=again)
     if goes_on:
         return None
-    asked = f"the registry could not be asked about the old password ({attempt.old_before}): nothing was reset"
+    asked = (
+        f"the registry could not be asked about the old password ({attempt.old_before}: {attempt.said}). Nothing was "
+        "reset; it is tried again"
+    )
     return Step(Act.STOP, why=WRONG_LOGINS_SPENT if spent else asked)
 
 
@@ -381,6 +384,8 @@ def _unproven(records: Records, attempt: Attempt, limits: Limits, now: datetime)
     """Go on without proof only where nobody can be asked for long, and a positive answer is in hand."""
     if attempt.login is LoginVerdict.REFUSED:
         return Step(Act.WAIT, until=now + limits.refusal_pause)
+    if attempt.reading and attempt.refusals:  # the first reading was wrong, and this one may be: only a login says
+        return Step(Act.WAIT, until=now + limits.ask_again)
     waited = now >= (attempt.call_ended_at or attempt.deadline) + limits.prove_within
     if attempt.kind is not AttemptKind.RESET or _set_is_uncertain(records, attempt) or not waited:
         return Step(Act.WAIT, until=now + limits.ask_again)

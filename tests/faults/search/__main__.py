@@ -20,12 +20,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", default="", help="questions whose name contains this")
     parser.add_argument("--no-guards", action="store_true", help="take no guard out")
     options = parser.parse_args(arguments)
-    bad = 0
+    bad, everything = 0, []
     _line("configuration", ("states", "transitions", "depth", "seconds"), "result")
     for configuration in ALL:
         if options.only in configuration.name:
             asked = configuration if options.all else part_of(configuration)
-            bad += _said(configuration.name, search(asked))
+            everything.append(search(asked))
+            bad += _said(configuration.name, everything[-1])
+    _row("in all", _sum(everything), f"{len(everything)} configurations")
     for removal in () if options.no_guards or options.only else REMOVALS:
         found = search(removal.configuration, removal.guard)
         missed = f"fails, as it must: {found.problem}" if found.problem else "HOLDS: the guard is not missed"
@@ -35,6 +37,15 @@ def main(arguments: Sequence[str]) -> int:
         found = search(removal.configuration, removal.guard)
         _row(f"without {removal.guard}", found, found.result)
     return 1 if bad else 0
+
+
+def _sum(everything: Sequence[Found]) -> Found:
+    return Found(
+        states=sum(found.states for found in everything),
+        transitions=sum(found.transitions for found in everything),
+        depth=max((found.depth for found in everything), default=0),
+        seconds=sum(found.seconds for found in everything),
+    )
 
 
 def _said(name: str, found: Found) -> int:

@@ -24,6 +24,7 @@ TWO = replace(_of("two rotations with a stop", 1, _SLOW), requests=2)
 TWICE = replace(_of("two rotations, two duplicates", 2, {Fault.DUPLICATE}), requests=2)
 REDRIVE = _of("a stop and a redrive", 2, {Fault.STOP_EXECUTION, Fault.REDRIVE})
 SECOND = _of("a second start", 2, {Fault.SECOND_START, Fault.STOP_EXECUTION, Fault.CRASH})
+THAW = replace(_of("a function frozen at its timeout thaws later", 1, {Fault.DUPLICATE}), requests=2, thaws=True)
 RESTORE = _of("the ledger restored to each earlier state", 1, {Fault.RESTORE})
 RESTORE_TWO = replace(_of("a restored ledger and two rotations", 1, {Fault.RESTORE}), requests=2)
 RESTORE_LATE = _of("a restored ledger and one fault more", 2, {Fault.RESTORE, Fault.CRASH, Fault.GARBAGE})
@@ -31,12 +32,27 @@ LIES = _of("a registry that lies for a while, and says so", 3, {Fault.LIE, Fault
 LIE = replace(_of("a registry that lies once and says it is well", 1, {Fault.LIE}), healthy_when_down=True)
 AWAY = _of("a registry that is away", 3, {Fault.AWAY, Fault.CRASH, Fault.LOST_ANSWER})
 CONSOLE = _of("a person resets in the console", 2, {Fault.CONSOLE, Fault.LOST_ANSWER, Fault.AWAY})
+CONSOLE_PASTE = _of("a reset in the console, pasted unasked", 3, {Fault.CONSOLE, Fault.EARLY_PASTE, Fault.CRASH})
 ESCROW = _of("an escrow that refuses", 3, {Fault.ESCROW_REFUSES, Fault.CRASH, Fault.AWAY})
 LOST = replace(_of("reason lost", 3, _CALL, {Fault.CRASH}), reason=Reason.LOST, forgotten=True)
 LEAK = replace(_of("compromised", 2, _CALL, {Fault.AWAY}), reason=Reason.COMPROMISED)
+LEAK_LIES = replace(
+    _of("compromised, and a registry that lies for a while", 3, {Fault.LIE, Fault.LOST_ANSWER}),
+    reason=Reason.COMPROMISED,
+)
 FIRST = replace(_of("first adoption, by a reset", 3, _CALL, {Fault.CRASH}), adopting=True)
 TAKES = _of("taking, without a change mark", 3, _CALL, {Fault.CRASH}, way=Way.TAKES)
 TAKES_MARK = replace(_of("taking, with a change mark", 3, _CALL, {Fault.CRASH}, way=Way.TAKES), mark=True)
+TAKES_LATE = _of(
+    "taking, a duplicate with a late call", 2, {Fault.DUPLICATE, Fault.LATE_EFFECT, Fault.LOST_ANSWER}, way=Way.TAKES
+)
+TAKES_LIES = _of("taking, a registry that lies for a while", 3, {Fault.LIE, Fault.LOST_ANSWER}, way=Way.TAKES)
+TAKES_LIE = replace(
+    _of("taking, a registry that lies, and is resumed", 2, {Fault.LIE}, way=Way.TAKES), healthy_when_down=True
+)
+TAKES_RESTORE = _of("taking, and a restored ledger", 2, {Fault.RESTORE, Fault.CRASH}, way=Way.TAKES)
+MANUAL_LIES = replace(_of("manual, a registry that lies for a while", 2, {Fault.LIE}, way=Way.MANUAL), clicked_at=True)
+MANUAL_RESTORE = _of("manual, and a restored ledger", 1, {Fault.RESTORE}, way=Way.MANUAL)
 MANUAL = replace(
     _of("manual: wrong and old pastes", 2, {Fault.WRONG_PASTE, Fault.OLD_PASTE}, way=Way.MANUAL), resumes=0
 )
@@ -46,7 +62,7 @@ MANUAL_CRASH = replace(
 MANUAL_FIRST = replace(
     _of("manual: first adoption", 1, {Fault.CRASH, Fault.WRONG_PASTE}, way=Way.MANUAL),
     adopting=True,
-    clicks=1,
+    clicked_at=True,
     pastes=2,
 )
 PASTE = replace(_of("needs attention, and a wrong paste", 2, {Fault.GARBAGE, Fault.WRONG_PASTE}), clicks=2, pastes=2)
@@ -61,6 +77,7 @@ ALL = (
     TWICE,
     REDRIVE,
     SECOND,
+    THAW,
     RESTORE,
     RESTORE_TWO,
     RESTORE_LATE,
@@ -68,15 +85,23 @@ ALL = (
     LIE,
     AWAY,
     CONSOLE,
+    CONSOLE_PASTE,
     ESCROW,
     LOST,
     LEAK,
+    LEAK_LIES,
     FIRST,
     TAKES,
     TAKES_MARK,
+    TAKES_LATE,
+    TAKES_LIES,
+    TAKES_LIE,
+    TAKES_RESTORE,
     MANUAL,
     MANUAL_CRASH,
     MANUAL_FIRST,
+    MANUAL_LIES,
+    MANUAL_RESTORE,
     PASTE,
 )
 

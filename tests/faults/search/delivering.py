@@ -4,7 +4,7 @@ from rekey.model.rotation import AttemptKind, CallEnd, Phase, Rotation
 from rekey.model.verdict import LoginVerdict
 from rekey.protocol import REFUSALS_THAT_COUNT, Way
 from tests.faults.search import invariants, registry
-from tests.faults.search.model import LIMITS, STEP, Guard, Model, Turn, commit, finish, owns, replaced
+from tests.faults.search.model import LIMITS, STEP, Guard, Model, Turn, commit, fail, finish, owns, replaced
 from tests.faults.search.opening import handed_back
 from tests.faults.search.records import NONE, after_arrivals
 from tests.faults.search.world import Held, Line, World
@@ -30,6 +30,8 @@ def deliver(model: Model, world: World, number: int) -> list[Turn]:
             world = commit(model, world, me, told)
         return [Turn("marks consumers as told", STEP, replaced(world, number, me._replace(at="write")))]
     if me.at == "write":
+        if me.left < 0:  # each request looks at the clock before it leaves (`consumers/shard.py`)
+            return [Turn("is out of time", STEP, fail(world, number))]
         held = Held(me.password, me.generation)
         invariants.at_telling(world, held, tried=_tried(model, me.rotation, world.ledger.line(me.generation)))
         world = world._replace(consumer=held)
@@ -69,8 +71,11 @@ def verify(model: Model, world: World, number: int) -> list[Turn]:
     spent = rotation.wrong_logins >= LIMITS.wrong_logins
     if me.at == "new":
         well = not rotation.new_refusals or registry.healthy(model, world)
-        if rotation.new_verdict is not LoginVerdict.ACCEPTED and not spent and well:
+        unproven = rotation.new_verdict is not LoginVerdict.ACCEPTED
+        if unproven and not spent and well:
             return _ask_new(model, world, number, rotation)
+        if unproven and not model.without(Guard.NEW_PROVEN_FIRST):
+            return _stays_unproven(model, world, number, spent=spent)
         return [Turn("the new password needs no asking", STEP, replaced(world, number, me._replace(at="old")))]
     if me.at == "old":
         return _ask_old(model, world, number, rotation)
@@ -79,11 +84,20 @@ def verify(model: Model, world: World, number: int) -> list[Turn]:
     return [Turn("verified", STEP, finish(world, number, "reset" if back else "report"))]
 
 
+def _stays_unproven(model: Model, world: World, number: int, *, spent: bool) -> list[Turn]:
+    me = world.functions[number]
+    if not spent:
+        return [Turn("asks no login: the registry is not well", STEP, replaced(world, number, me._replace(at="end")))]
+    changed = model.book.having(me.rotation, phase=Phase.NEEDS_ATTENTION, problems=("logins spent",))
+    world = commit(model, world, me, changed)
+    return [Turn("needs attention: unproven, and the logins are spent", STEP, finish(world, number, "report"))]
+
+
 def _ask_new(model: Model, world: World, number: int, rotation: Rotation) -> list[Turn]:
     me, book, found = world.functions[number], model.book, []
     version = world.store.find(rotation.store_version or "")
     assert version is not None
-    for label, verdict, asked in registry.login(model, world, version.password):
+    for label, verdict, asked in registry.login(model, world, me, version.password):
         said = f"the promoted password is {verdict}{label}"
         if verdict is LoginVerdict.ACCEPTED:
             changed = book.having(me.rotation, new_verdict=verdict)
@@ -102,7 +116,8 @@ def _ask_new(model: Model, world: World, number: int, rotation: Rotation) -> lis
             after = commit(model, asked, me, book.having(me.rotation, **changes))
             found.append(Turn(said, STEP, finish(after, number, where, until=1)))
         else:
-            found.append(Turn(said, STEP, replaced(asked, number, me._replace(at="old"))))
+            after_that = "old" if model.without(Guard.NEW_PROVEN_FIRST) else "end"
+            found.append(Turn(said, STEP, replaced(asked, number, me._replace(at=after_that))))
     return found
 
 
@@ -119,7 +134,7 @@ def _ask_old(model: Model, world: World, number: int, rotation: Rotation) -> lis
         return [Turn("asks no old password: the registry is not well", STEP, done)]
     version = world.store.find(rotation.old_version)
     assert version is not None
-    for label, verdict, asked in registry.login(model, world, version.password):
+    for label, verdict, asked in registry.login(model, world, me, version.password):
         said = f"the old password is {verdict}{label}"
         changes: dict[str, object] = {"old_verdict": verdict}
         again = False
@@ -145,7 +160,9 @@ def report(model: Model, world: World, number: int) -> list[Turn]:
     lingers = me.error or (me.retried and not model.without(Guard.RETRIES_SEEN))
     line = world.ledger.latest
     if line is None or book.rotation(line.rotation).execution != me.arn:
-        return [Turn("ends without a rotation", STEP, finish(handed_back(world, lingers, model), number, "ended"))]
+        return [
+            Turn("ends without a rotation", STEP, finish(handed_back(model, world, lingers=lingers), number, "ended"))
+        ]
     rotation = book.rotation(line.rotation)
     phase = _end(rotation, line)
     world = world._replace(
@@ -153,7 +170,7 @@ def report(model: Model, world: World, number: int) -> list[Turn]:
     )
     if rotation.completed and rotation.called_at is not None:
         world = _closed(world, rotation)
-    return [Turn(f"reports {phase}", STEP, finish(handed_back(world, lingers, model), number, "ended"))]
+    return [Turn(f"reports {phase}", STEP, finish(handed_back(model, world, lingers=lingers), number, "ended"))]
 
 
 def _end(rotation: Rotation, line: Line) -> Phase:
@@ -162,9 +179,7 @@ def _end(rotation: Rotation, line: Line) -> Phase:
     dead = rotation.old_version is None or rotation.old_verdict is LoginVerdict.REFUSED
     if not line.delivered or rotation.new_verdict is not LoginVerdict.ACCEPTED:
         return rotation.phase
-    if dead:
-        return Phase.FINISHED
-    return Phase.NEEDS_ATTENTION if rotation.logins_spent else rotation.phase
+    return Phase.FINISHED if dead or rotation.logins_spent else rotation.phase
 
 
 def _closed(world: World, rotation: Rotation) -> World:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from rekey.model.rotation import AttemptKind, Phase
+from rekey.protocol import Way
 from tests.faults.search import delivering, manual, opening, registry
 from tests.faults.search.model import (
     FAULT,
@@ -20,6 +21,7 @@ from tests.faults.search.model import (
     having_execution,
     later,
     listener,
+    losing,
     replaced,
     unused,
 )
@@ -35,6 +37,8 @@ _STEPS: dict[str, Callable[[Model, World, int], list[Turn]]] = {
     "report": delivering.report,
 }
 _FUNCTIONS_AT_ONCE = 3
+_FROZEN = -2
+"""Seconds to the deadline at which a function dies, or is frozen."""
 
 
 def turns(model: Model, world: World) -> list[Turn]:
@@ -186,12 +190,13 @@ def _other_faults(model: Model, world: World) -> list[Turn]:
     if Fault.RESTORE in model.config.may:
         if world.backup is None and world.faults == model.config.faults:
             found.append(Turn("a backup of the ledger is made", STEP, world._replace(backup=world.ledger)))
-        elif world.backup is not None and world.faults > 0 and not world.functions:
-            # Who restores a ledger waits for the functions' timeout.
+        elif world.backup is not None and world.faults > 0 and _is_waited_out(model, world):
             # A rotation is asked for then: a ledger that forgot one cannot say that the password was not delivered.
             asked = world.backup._replace(requests=(*world.backup.requests, Request(world.arrivals)))
             truth = world.truth._replace(restored=True)
             restored = paid._replace(ledger=asked, backup=None, truth=truth, arrivals=world.arrivals + 1)
+            if not world.executions:
+                restored = _started(model, restored)  # asking starts one, whatever a person is waited for
             found.append(Turn("the ledger is restored from its backup", FAULT, restored))
     if model.may(world, Fault.REDRIVE) and world.ended is not None and not world.executions:
         redriven = world.ended._replace(redrive=world.ended.redrive + 1)
@@ -203,6 +208,14 @@ def _other_faults(model: Model, world: World) -> list[Turn]:
         ledger = world.ledger._replace(requests=(*world.ledger.requests, request))
         found.append(Turn("another request arrives", STEP, world._replace(ledger=ledger, arrivals=world.arrivals + 1)))
     return found
+
+
+def _is_waited_out(model: Model, world: World) -> bool:
+    """Whether a ledger may be restored: after the functions' timeout.
+
+    Where people paste after the executions too, since asking then starts one, and it finds a paste that is forgotten.
+    """
+    return not world.functions and not (world.executions and model.config.way is Way.MANUAL)
 
 
 def _down(world: World, *, down: bool) -> World:
@@ -234,8 +247,15 @@ def _second(model: Model, world: World) -> World:
         )
     )
     for number in reversed(range(len(world.functions))):
-        if world.functions[number].left < -1:
-            execution = listener(world, world.functions[number])
+        function = world.functions[number]
+        if function.left > _FROZEN:
+            continue
+        execution = listener(world, function)
+        if model.config.thaws and function.stalled:
+            frozen = function._replace(left=_FROZEN, attached=False)
+            world = losing(world) if function.alone_knows and function.left == _FROZEN else world
+            world = _again(replaced(world, number, frozen), execution)
+        else:
             world = _again(gone(world, number), execution)
     return world
 

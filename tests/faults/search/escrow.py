@@ -6,7 +6,7 @@ from tests.faults.search import invariants
 from tests.faults.search.model import Conflicted, FencedOff, Guard, Model, commit, owns
 from tests.faults.search.opening import attempt_of
 from tests.faults.search.records import NONE, after_arrivals, moment
-from tests.faults.search.world import Answer, Function, Kept, World
+from tests.faults.search.world import Function, Kept, World
 
 
 def deleted(world: World, token: str) -> World:
@@ -69,8 +69,9 @@ def _adopted(model: Model, world: World, function: Function, stray: Kept) -> tup
         called_at=after_arrivals(answer.called) if answer.called != NONE else None,
         call_ended_at=moment(0),
     )
+    if any(kept.token == attempt.escrow_token for kept in world.escrow):
+        raise Conflicted  # one transaction puts it where nothing may be, and leaves a tombstone where it was
     new, changed = model.book.add(attempt), model.book.having(function.rotation, attempts=number, phase=Phase.RESETTING)
     world = commit(model, world, function, changed, new)
-    moved = Answer(*answer)
-    world = world.holding(attempt.escrow_token, moved).holding(stray.token, None)._replace(claims=world.claims + 1)
+    world = world.holding(attempt.escrow_token, answer).holding(stray.token, None)._replace(claims=world.claims + 1)
     return "adopts a stray answer", world, function._replace(rotation=changed, attempt=new)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rekey.model.rotation import Phase
+from rekey.protocol import REFUSALS_THAT_COUNT
 from tests.faults.search import environment
 from tests.faults.search.model import HELP, LIMITS, Configuration, Fault, Model, Violation
 from tests.faults.search.world import OLD, Held, Ledger, Person, Registry, Request, Store, Truth, Version, World
@@ -21,7 +22,6 @@ Holds = Callable[[World], bool]
 class Found:
     """What the search of one configuration found."""
 
-    configuration: Configuration
     states: int = 0
     transitions: int = 0
     depth: int = 0
@@ -73,7 +73,7 @@ class Search:
     def run(self) -> Found:
         """Explore all states, then ask from which a good end can be reached."""
         began = time.monotonic()
-        found = Found(self.model.config)
+        found = Found()
         try:
             self._explore(found)
             if found.complete:
@@ -169,11 +169,10 @@ class Search:
 
     def _stuck(self, world: World) -> bool:
         return (
-            self._quiet(world) and self._phase(world) in (Phase.NEEDS_ATTENTION, Phase.READY) and not self._due(world)
+            self._quiet(world)
+            and self._phase(world) in (Phase.NEEDS_ATTENTION, Phase.READY)
+            and not environment.due(self.model, world)
         )
-
-    def _due(self, world: World) -> bool:
-        return environment.due(self.model, world)
 
     def _needless(self, world: World) -> bool:
         """Whether a person is asked for though the live password is in hand and there are logins left."""
@@ -184,6 +183,9 @@ class Search:
         rotation = self.model.book.rotation(line.rotation)
         if rotation.wrong_logins >= LIMITS.wrong_logins or rotation.logins_spent or world.truth.foreign:
             return False
+        last = self.model.book.attempt(line.attempts[-1]) if line.attempts else None
+        if last is not None and last.outcome is None and last.refusals >= REFUSALS_THAT_COUNT:
+            return False  # a registry that lies twice and says it is well is believed
         readable = any(answer.password == live and (answer.readable or world.mended) for answer in world.answers)
         current = world.store.current
         in_store = current is not None and current.password == live and current.generation == line.generation

@@ -10,11 +10,14 @@ def broken(what: str) -> Violation:
     return Violation(what)
 
 
-def at_call(world: World) -> None:
-    """Assert that no live password is in hand: kept, staged, or in the store and not delivered yet."""
+def at_call(world: World, *, sending: bool = False) -> None:
+    """Assert that no live password is in hand: kept, staged, or in the store and not delivered yet.
+
+    `sending`: "called at" is written. A paste that comes after that comes too late, and the call makes it a wrong one.
+    """
     live = world.registry.password
     for answer in world.answers:
-        if answer.password == live:
+        if answer.password == live and not (sending and answer.pasted):
             how = "" if answer.readable else " nobody understands"
             raise broken(f"a reset is called though an answer{how} with the live password is in the escrow")
     current = world.store.current
@@ -39,7 +42,7 @@ def at_login(world: World) -> None:
     """Assert that wrong logins stay within the budget."""
     if world.truth.restored:
         return  # what was counted is forgotten
-    if world.truth.wrong > LIMITS.wrong_logins + world.truth.uncounted:
+    if world.truth.wrong > LIMITS.wrong_logins:
         raise broken(f"{world.truth.wrong} wrong logins")
 
 
@@ -54,7 +57,8 @@ def at_promote(world: World, before: Version | None, after: Version) -> None:
         for generation, password in world.truth.promoted
         if generation == after.generation and password != after.password
     ]
-    if twice and not world.truth.restored:
+    untold = world.truth.foreign and world.consumer.generation < after.generation
+    if twice and not untold and not world.truth.restored:
         raise broken(f"generation {after.generation} is promoted twice, with two passwords")
 
 

@@ -32,19 +32,19 @@ def turns(model: Model, world: World) -> list[Turn]:
     phase = rotation.phase if rotation is not None else None
     found: list[Turn] = []
     person = world.person
-    stuck = phase is Phase.NEEDS_ATTENTION and not _busy(world)
+    stuck = phase is Phase.NEEDS_ATTENTION and not world.executions
     adopting = model.config.adopting and phase is None
     waited_for = (phase is Phase.READY and model.config.way is Way.MANUAL) or stuck
     last = model.book.attempt(line.attempts[-1]) if line is not None and line.attempts else None
     pasting = last is not None and last.kind is AttemptKind.PASTED and last.outcome is None
     if person.clicks and waited_for and not pasting:
-        found.append(Turn("a person resets in the console", _kind(model, stuck), _clicked(world)))
+        found.append(Turn("a person resets in the console", _kind(model, stuck=stuck), _clicked(world)))
     if model.may(world, Fault.CONSOLE):
         paid = _clicked(world._replace(faults=world.faults - 1), spent=False)
         truth = paid.truth._replace(foreign=paid.truth.foreign + 1)
         found.append(Turn("somebody resets in the console unasked", FAULT, paid._replace(truth=truth)))
     if person.pastes and person.known == world.registry.password and (waited_for or adopting):
-        found.append(Turn("pastes the password", _kind(model, stuck), pasted(model, world, person.known)))
+        found.append(Turn("pastes the password", _kind(model, stuck=stuck), pasted(model, world, person.known)))
     if model.may(world, Fault.EARLY_PASTE) and person.known == world.registry.password and not waited_for:
         paid = world._replace(faults=world.faults - 1)
         found.append(Turn("pastes the password unasked", FAULT, pasted(model, paid, person.known)))
@@ -61,11 +61,7 @@ def turns(model: Model, world: World) -> list[Turn]:
     return found
 
 
-def _busy(world: World) -> bool:
-    return bool(world.executions)
-
-
-def _kind(model: Model, stuck: bool) -> str:  # noqa: FBT001
+def _kind(model: Model, *, stuck: bool) -> str:
     return HELP if stuck or model.config.way is not Way.MANUAL else STEP
 
 
@@ -92,13 +88,13 @@ def pasted(model: Model, world: World, password: int) -> World:
         if line is not None and rotation is not None and rotation.phase.open:
             ledger = ledger.having_line(line._replace(rotation=book.having(line.rotation, phase=Phase.FINISHED)))
         line = _paste_line(model, line, rotation)
-        world = world._replace(truth=world.truth._replace(wrong=0, uncounted=0))
+        world = world._replace(truth=world.truth._replace(wrong=0))
     rotation = book.rotation(line.rotation)
     number = rotation.attempts + 1
     waiting = rotation.phase is Phase.READY
     known = rotation.ready_at if rotation.old_before is LoginVerdict.ACCEPTED else None
-    if model.config.adopting and password > OLD:
-        known = after_arrivals(world.truth.births[password])  # the person says when: nobody else can know
+    if model.config.clicked_at and password > OLD:
+        known = after_arrivals(world.truth.births[password])
     attempt = attempt_of(model, world, (line.generation, number), AttemptKind.PASTED, 0).having(
         called_at=known, call_ended_at=moment(0)
     )
@@ -109,19 +105,15 @@ def pasted(model: Model, world: World, password: int) -> World:
     }
     if not model.without(Guard.PASTE_COUNTS_ANEW):
         changes["wrong_logins"] = 0
-        world = world._replace(truth=world.truth._replace(wrong=0, uncounted=0))
+        world = world._replace(truth=world.truth._replace(wrong=0))
     changed = book.having(line.rotation, **changes)
     line = line._replace(rotation=changed, attempts=(*line.attempts, book.add(attempt)))
     person = world.person
-    answer = Answer(password, pasted=True, called=_arrivals(world, known is not None))
+    answer = Answer(password, pasted=True, called=NONE if known is None else world.arrivals)
     world = world._replace(ledger=ledger.having_line(line), claims=world.claims + 1)
     return world.holding(attempt.escrow_token, answer)._replace(
         person=person._replace(pastes=max(person.pastes - 1, 0))
     )
-
-
-def _arrivals(world: World, known: bool) -> int:  # noqa: FBT001
-    return world.arrivals if known else NONE
 
 
 def _paste_line(model: Model, latest: Line | None, rotation: Rotation | None) -> Line:
@@ -146,5 +138,5 @@ def _resumed(model: Model, world: World) -> World:
         ledger=world.ledger.having_line(line._replace(rotation=changed, attempts=attempts)),
         person=person._replace(resumes=person.resumes - 1),
         mended=True,
-        truth=world.truth._replace(wrong=0, uncounted=0),
+        truth=world.truth._replace(wrong=0),
     )

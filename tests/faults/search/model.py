@@ -73,6 +73,12 @@ class Guard(StrEnum):
     """Before a person is called, an answer is tried that the ledger has forgotten."""
     OWN_PROMOTION = auto()
     """A paste that is what this very rotation promoted, unnoticed, is no wrong one."""
+    NEW_PROVEN_FIRST = auto()
+    """Verify keeps its wrong logins for the new password, and calls a person where they do not suffice."""
+    OVERTAKEN_CLEANED = auto()
+    """A proven password also ends the answer of an unproven one that a paste has overtaken."""
+    EARLIER_READINGS = auto()
+    """A candidate is found under the tokens of earlier readings too."""
     OLD_ASKED_ONCE = auto()
     """A refusal of the old password before a call is not asked for again by the next attempt."""
     SECOND_REFUSAL = auto()
@@ -105,6 +111,10 @@ class Configuration:
     """What the store calls the password is not the registry's: nobody knows that any more."""
     requests: int = 1
     healthy_when_down: bool = False
+    thaws: bool = False
+    """A function that hangs is frozen at its timeout, and goes on at any later time."""
+    clicked_at: bool = False
+    """Whoever pastes says when the password was reset."""
     clicks: int = 1
     pastes: int = 1
     resumes: int = 1
@@ -196,10 +206,9 @@ def listener(world: World, function: Function) -> Execution | None:
 def gone(world: World, number: int) -> World:
     """Return the world without a function; an answer that only it had is lost."""
     function = world.functions[number]
-    lost = function.at == "sent" or function.unkept
     functions = world.functions[:number] + world.functions[number + 1 :]
     world = world._replace(functions=functions)
-    return losing(world) if lost else world
+    return losing(world) if function.alone_knows else world
 
 
 def losing(world: World) -> World:

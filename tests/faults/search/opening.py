@@ -108,8 +108,8 @@ def renumbered(world: World) -> World:
     )
 
 
-def handed_back(world: World, lingers: bool, model: Model) -> World:  # noqa: FBT001 (as the product has it)
-    """Return the world with the lease free."""
+def handed_back(model: Model, world: World, *, lingers: bool) -> World:
+    """Return the world with the lease free. `lingers`: a first call of a task may still run."""
     lease = world.ledger.lease
     assert lease is not None
     linger = LONGEST + MARGIN if lingers and not model.without(Guard.DRAIN_AT_HAND_BACK) else 0
@@ -129,12 +129,11 @@ def _opened(model: Model, world: World, number: int) -> list[Turn]:
         line = line._replace(rotation=book.having(line.rotation, execution=function.arn))
     else:
         if not any(request.open for request in ledger.requests):
-            free = handed_back(
-                world._replace(ledger=ledger), function.retried and not model.without(Guard.RETRIES_SEEN), model
-            )
+            lingers = function.retried and not model.without(Guard.RETRIES_SEEN)
+            free = handed_back(model, world._replace(ledger=ledger), lingers=lingers)
             return [Turn("nothing is asked for: stops", STEP, finish(free, number, "ended"))]
         line, label = _fresh(model, world, line, function), "opens a rotation"
-        world = world._replace(truth=world.truth._replace(wrong=0, uncounted=0))
+        world = world._replace(truth=world.truth._replace(wrong=0))
     world = world._replace(ledger=ledger.having_line(line))
     where = "deliver" if book.rotation(line.rotation).phase in (Phase.DELIVERING, Phase.VERIFYING) else "reset"
     data = {"epoch": function.epoch, "tag": function.tag, "generation": line.generation}

@@ -43,7 +43,7 @@ def late(world: World) -> list[Turn]:
 
 def sent(model: Model, world: World, function: Function, password: int) -> list[tuple[str, bool, World, Function]]:
     """Return how the one call can go: label, whether a fault, world, function."""
-    invariants.at_call(world)
+    invariants.at_call(world, sending=True)
     taking = model.config.way is Way.TAKES
     called = world.arrivals
     given = password if taking else NONE
@@ -87,11 +87,11 @@ def healthy(model: Model, world: World) -> bool:
     return not world.registry.down or model.config.healthy_when_down
 
 
-def login(model: Model, world: World, password: int) -> list[tuple[str, LoginVerdict, World]]:
+def login(model: Model, world: World, function: Function, password: int) -> list[tuple[str, LoginVerdict, World]]:
     """Return what a login can say."""
     right = password == world.registry.password
     says = LoginVerdict.ACCEPTED if right and not world.registry.down else LoginVerdict.REFUSED
-    after = _counted(world, says)
+    after = _counted(world, function, says)
     if model.config.healthy_when_down and world.registry.down:
         after = after._replace(registry=after.registry._replace(down=False))  # it lies once
     known = [("", says, after)]
@@ -100,9 +100,10 @@ def login(model: Model, world: World, password: int) -> list[tuple[str, LoginVer
     return known
 
 
-def _counted(world: World, verdict: LoginVerdict) -> World:
-    if verdict is LoginVerdict.ACCEPTED:
-        return world
+def _counted(world: World, function: Function, verdict: LoginVerdict) -> World:
+    line = world.ledger.latest
+    if verdict is LoginVerdict.ACCEPTED or line is None or line.rotation != function.rotation:
+        return world  # one that does not know the ledger's latest can spend one login more, and cannot write after it
     world = world._replace(truth=world.truth._replace(wrong=world.truth.wrong + 1))
     invariants.at_login(world)
     return world

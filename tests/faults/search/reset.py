@@ -1,7 +1,6 @@
 """`steps/reset.py` act by act.
 
-The ledger's write is an act of its own where something else was done first, and the call is five: write "called at",
-look at the clock and send, hear, keep, write.
+The ledger's write is an act of its own where something else was done first.
 """
 
 from datetime import timedelta
@@ -11,19 +10,21 @@ from rekey.model.rotation import AttemptKind, AttemptOutcome, CallEnd, Phase
 from rekey.model.verdict import LoginVerdict
 from rekey.protocol import REFUSALS_THAT_COUNT, Act, Seen, Step, Way
 from tests.faults.search import escrow, registry, stored
-from tests.faults.search.invocation import Changes, Invocation
+from tests.faults.search.calling import Calling
 from tests.faults.search.manual import be_ready
-from tests.faults.search.model import FAULT, LIMITS, STEP, Fault, Guard, Turn, commit, finish
+from tests.faults.search.model import LIMITS, STEP, Guard, Turn, commit, finish
 from tests.faults.search.model import replaced as put
 from tests.faults.search.opening import attempt_of
-from tests.faults.search.records import NONE, after_arrivals, moment, seconds
-from tests.faults.search.world import World
+from tests.faults.search.records import NONE, moment, seconds
+from tests.faults.search.world import Version, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.faults.search.invocation import Changes
 
-class Reset(Invocation):
+
+class Reset(Calling):
     """One invocation of `reset` in one state."""
 
     def turns(self) -> list[Turn]:
@@ -36,6 +37,7 @@ class Reset(Invocation):
             "sent": self._heard,
             "lost": self._not_known,
             "refused": lambda: self._not_reset(CallEnd.REFUSED),
+            "promote": self._promote,
             "clear": self._clear,
         }
         return acts[self.me.at]()
@@ -58,7 +60,7 @@ class Reset(Invocation):
             Act.LOG_IN: self._log_in,
             Act.STAGE: self._stage,
             Act.READ_MARK: self._read_mark,
-            Act.PROMOTE: self._promote,
+            Act.PROMOTE: self._go_on_to_promote,
             Act.DELETE: self._delete,
             Act.CLOSE: lambda: self._close(step.outcome or AttemptOutcome.NOT_CALLED),
             Act.BE_READY: self._be_ready,
@@ -125,123 +127,24 @@ class Reset(Invocation):
         world = commit(self.model, self.world, self.me, rotation)
         return [self._turn("passes the gate", world, rotation=rotation)]
 
-    def _get_ready(self) -> list[Turn]:
-        current = self.world.store.current
-        taking = self.model.config.way is Way.TAKES
-        turns = []
-        for label, verdict, tried, wrong in self._old_tried():
-            mark = str(tried.registry.password) if self.model.config.mark else None
-            carried = {"old": verdict} if self.model.without(Guard.OLD_ASKED_SINCE_CALL) else {}
-            fact: Changes = {"old_before": verdict} if verdict is LoginVerdict.REFUSED else {}
-            world, candidate = registry.candidate(tried) if taking else (tried, NONE)
-            noted: Changes = {
-                "old_version": current.token if current else None,
-                "old_before": verdict,
-                "change_mark": mark,
-            }
-            turns.append(
-                self._written(
-                    f"gets ready{label}",
-                    world,
-                    ({"wrong_logins": self._rotation.wrong_logins + wrong, **fact}, noted),
-                    seen=self._sees(ready=True, **carried),
-                    password=candidate,
-                )
-            )
-        return turns
-
-    def _old_tried(self) -> list[tuple[str, LoginVerdict | None, World, int]]:
-        current = self.world.store.current
-        if current is None:
-            return [("", None, self.world, 0)]
-        known = self._rotation.old_before is LoginVerdict.REFUSED and not self.model.without(Guard.OLD_ASKED_ONCE)
-        if known or self._rotation.old_refusals >= REFUSALS_THAT_COUNT:
-            return [("", LoginVerdict.REFUSED, self.world, 0)]
-        tried = registry.login(self.model, self.world, current.password)
-        return [
-            (f": the old password is {verdict}{label}", verdict, world, verdict is LoginVerdict.REFUSED)
-            for label, verdict, world in tried
-        ]
-
-    def _call(self) -> list[Turn]:
-        rotation, attempt = self._rotation, self._attempt
-        called = after_arrivals(self.world.arrivals)
-        changes: Changes = {
-            "resets": rotation.resets + 1,
-            "called_at": called,
-            "old_version": rotation.old_version or attempt.old_version,
-            "old_before": rotation.old_before or attempt.old_before,
-        }
-        return [self._written('writes "called at"', self.world, (changes, {"called_at": called}), at="send")]
-
-    def _send(self) -> list[Turn]:
-        late = moment(0) + LIMITS.call > self._attempt.deadline
-        if late and not self.model.without(Guard.CLOCK):
-            return self._not_reset(CallEnd.NOT_SENT)
-        ways = registry.sent(self.model, self.world, self.me, self.me.password)
-        return [
-            Turn(label, FAULT if fault else STEP, put(_paid(world, fault=fault), self.number, function))
-            for label, fault, world, function in ways
-        ]
-
-    def _heard(self) -> list[Turn]:
-        if self.model.config.way is Way.TAKES:
-            seen = self._sees(end=CallEnd.ANSWERED, in_hand=True, kept=True, readable=True)
-            return [self._written("hears: taken", self.world, _was_reset(), seen=seen)]
-        seen = self._sees(end=CallEnd.ANSWERED, in_hand=True)
-        return [self._turn("hears the answer", self.world, seen=seen, at="loop", unkept=True)]
-
-    def _not_known(self) -> list[Turn]:
-        attempt: Changes = {"end": CallEnd.UNKNOWN, "call_ended_at": moment(0)}
-        return [self._written("hears nothing", self.world, ({}, attempt), seen=self._sees(end=CallEnd.UNKNOWN))]
-
-    def _not_reset(self, end: CallEnd) -> list[Turn]:
-        resets = self._rotation.resets - 1
-        rotation: Changes = {"resets": resets, "called_at": self._rotation.called_at if resets else None}
-        attempt: Changes = {"end": end, "said": "", "call_ended_at": moment(0)}
-        return [self._written(f"notes {end}", self.world, (rotation, attempt), seen=self._sees(end=end))]
-
-    def _keep(self) -> list[Turn]:
-        assert self.me.answer is not None
-        token, seen = self._attempt.escrow_token, self._sees(kept=True)
-        turns = []
-        if self.model.without(Guard.ESCROW):
-            turns.append(self._to_write("keeps nothing", self.world, _was_reset(), seen))
-        elif all(kept.token != token for kept in self.world.escrow) or self.world.kept(token) == self.me.answer:
-            kept = self.world.holding(token, self.me.answer)
-            turns.append(self._to_write("keeps the answer", kept, _was_reset(), seen))
-        else:
-            turns += self._stage_instead(self.world)
-        if self.model.may(self.world, Fault.ESCROW_REFUSES):
-            turns += self._stage_instead(_paid(self.world, fault=True))
-        return turns
-
-    def _stage_instead(self, world: World) -> list[Turn]:
-        answer, token = self.me.answer, self._attempt.store_token
-        assert answer is not None
-        if not answer.readable:
-            return [Turn("the escrow refuses, and nothing can be staged", STEP, finish(world, self.number, "reset"))]
-        staged = stored.staged(world, token, answer.password, self._rotation.generation)
-        if staged is None:
-            return [Turn("escrow and store refuse", STEP, finish(world, self.number, "reset"))]
-        rotation, attempt = _was_reset()
-        seen = self._sees(kept=True, readable=True)
-        both = (rotation, attempt | {"staged": token})
-        turn = self._to_write("stages, since the escrow refuses", staged, both, seen)
-        me = turn.world.functions[self.number]._replace(password=answer.password)
-        return [turn._replace(world=put(turn.world, self.number, me))]
-
     def _look(self) -> list[Turn]:
         attempt, answer, password = self._attempt, None, NONE
         if self.model.config.way is not Way.TAKES or attempt.kind is not AttemptKind.RESET:
             answer = self.world.kept(attempt.escrow_token)
         seen = self._sees(looked=True, in_hand=answer is not None, kept=True)
         if answer is None:
-            version = self.world.store.find(attempt.store_token)
+            version = self._candidate()
             if version is not None:
                 password = version.password
                 seen = self._sees(looked=True, in_hand=True, kept=True, readable=True)
         return [self._turn("looks", self.world, seen=seen, answer=answer, password=password)]
+
+    def _candidate(self) -> Version | None:
+        """Return what this attempt staged; a person who resumes makes another reading of it."""
+        attempt, latest_only = self._attempt, self.model.without(Guard.EARLIER_READINGS)
+        readings = [attempt.reading] if latest_only else range(attempt.reading, -1, -1)
+        found = (self.world.store.find(attempt.having(reading=reading).store_token) for reading in readings)
+        return next((version for version in found if version is not None), None)
 
     def _read(self) -> list[Turn]:
         answer, attempt, current = self.me.answer, self._attempt, self.world.store.current
@@ -278,9 +181,10 @@ class Reset(Invocation):
     def _log_in(self) -> list[Turn]:
         attempt, seen = self._attempt, self._sees(asked=True)
         if attempt.refusals and not registry.healthy(self.model, self.world):
-            return [self._turn("asks no login: the registry is not well", self.world, seen=seen)]
+            unwell: Changes = {"login": LoginVerdict.UNREACHABLE}
+            return [self._written("asks no login: the registry is not well", self.world, ({}, unwell), seen=seen)]
         turns = []
-        for label, verdict, world in registry.login(self.model, self.world, self.me.password):
+        for label, verdict, world in registry.login(self.model, self.world, self.me, self.me.password):
             refused = verdict is LoginVerdict.REFUSED
             rotation: Changes = {"wrong_logins": self._rotation.wrong_logins + refused}
             changes: Changes = {"login": verdict, "refusals": attempt.refusals + refused}
@@ -297,6 +201,12 @@ class Reset(Invocation):
     def _read_mark(self) -> list[Turn]:
         moved = str(self.world.registry.password) != self._attempt.change_mark
         return [self._written(f"the mark moved: {moved}", self.world, ({}, {"mark_moved": moved}))]
+
+    def _go_on_to_promote(self) -> list[Turn]:
+        """Where a function may freeze at any moment, what it had decided and what it does then are two acts."""
+        if self.model.config.thaws:
+            return [self._turn("is about to promote", self.world, at="promote")]
+        return self._promote()
 
     def _promote(self) -> list[Turn]:
         rotation, attempt = self._rotation, self._attempt
@@ -316,10 +226,14 @@ class Reset(Invocation):
         return [self._to_write("promotes", world, (changes, {"promoted_at": moment(0)}))]
 
     def _delete(self) -> list[Turn]:
-        line = self.world.ledger.line(self.me.generation)
-        proven = self._attempt.promoted_at is not None
         world = self.world
-        for each in self.model.attempts_of(line) if proven and line else (self.me.attempt,):
+        attempts: tuple[int, ...] = (self.me.attempt,)
+        line, before = world.ledger.line(self.me.generation), world.ledger.line(self.me.generation - 1)
+        if line is not None and self._attempt.promoted_at is not None:
+            attempts = self.model.attempts_of(line)
+            if before is not None and not self.model.without(Guard.OVERTAKEN_CLEANED):
+                attempts += before.attempts
+        for each in attempts:
             world = escrow.deleted(world, self.book.attempt(each).escrow_token)
         return [self._turn("deletes the answer", world, seen=self._sees(deleted=True))]
 
@@ -362,7 +276,7 @@ class Reset(Invocation):
             seen = self._sees(old=LoginVerdict.INCONCLUSIVE)
             return [self._turn("asks no old password: the registry is not well", self.world, seen=seen)]
         turns = []
-        for label, verdict, world in registry.login(self.model, self.world, version.password):
+        for label, verdict, world in registry.login(self.model, self.world, self.me, version.password):
             turns.append(self._old_said(f"the old password is {verdict}{label}", verdict, world))
         return turns
 
@@ -380,11 +294,3 @@ class Reset(Invocation):
         rotation = self.book.having(self.me.rotation, **changes)
         written = commit(self.model, world, self.me, rotation)
         return self._turn(label, written, rotation=rotation, seen=seen)
-
-
-def _was_reset() -> tuple[Changes, Changes]:
-    return {"answered_at": moment(0)}, {"end": CallEnd.ANSWERED, "call_ended_at": moment(0)}
-
-
-def _paid(world: World, *, fault: bool) -> World:
-    return world._replace(faults=world.faults - 1) if fault else world

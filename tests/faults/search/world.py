@@ -155,6 +155,11 @@ class Function(NamedTuple):
     """Whether an answer was heard that is nowhere else yet."""
     pending: Pending | None = None
 
+    @property
+    def alone_knows(self) -> bool:
+        """Whether an answer is lost with it."""
+        return self.at == "sent" or self.unkept
+
 
 class Held(NamedTuple):
     """What the consumer has."""
@@ -185,8 +190,6 @@ class Truth(NamedTuple):
     """The ledger was restored: what it has forgotten may be reset over, if nothing is lost by it."""
     wrong: int = 0
     """Refused logins of the present rotation."""
-    uncounted: int = 0
-    """Refused logins whose write to the ledger was refused."""
     births: tuple[int, ...] = (0,)
     """For each password the arrivals when it came into force; NONE where it never did."""
     promoted: tuple[tuple[int, int], ...] = ()

@@ -11,9 +11,10 @@ from botocore.signers import RequestSigner
 
 from rekey import aws
 from rekey.consumers.shard import Shard
-from rekey.errors import CredentialUnusable, Unfit, Unintelligible
+from rekey.errors import CredentialUnusable, Denied, NotFound, Unfit, Unintelligible
 from rekey.model.origin import Origin
 from rekey.model.plan import EksCluster, KubernetesPullSecret, ServerCluster
+from rekey.settings import Settings
 
 _URL_SECONDS = 60
 _TOKEN_GOOD_FOR = timedelta(minutes=10)
@@ -73,8 +74,17 @@ class ClusterAccess:
 
 def _enter_eks(name: str, service: str, now: Callable[[], datetime]) -> Entrance:
     """Ask EKS where the cluster is. It blocks, as reading a credential does, and for the same reason."""
-    with aws.answering(service):
-        described = aws.client("eks").describe_cluster(name=name)
+    client = aws.client("eks")
+    try:
+        with aws.answering(service):
+            described = client.describe_cluster(name=name)
+    except NotFound:
+        raise NotFound(
+            f"{service} does not exist in {client.meta.region_name}{_of_account()}: mend `cluster.eks` in the plan, or "
+            "enter a cluster that is elsewhere by `cluster.server` and `cluster.token`"
+        ) from None
+    except Denied as denied:
+        raise Denied(f"{denied}: allow {aws.our_role()} eks:DescribeCluster on it") from None
     cluster = described.get("cluster", {})
     try:
         url = str(cluster["endpoint"])
@@ -83,6 +93,12 @@ def _enter_eks(name: str, service: str, now: Callable[[], datetime]) -> Entrance
     except (KeyError, ValueError, binascii.Error):
         raise Unfit(f"{service} has no endpoint yet: it is being created, or it failed") from None
     return Entrance(url, ca, _eks_token(name), now() + _TOKEN_GOOD_FOR)
+
+
+def _of_account() -> str:
+    """Return whose clusters are looked for, in words: the functions' environment has the account in an ARN."""
+    _, _, account = Settings.from_env().state_machine_arn.partition(":states:")
+    return f" of the account {account.split(':')[1]}" if account else ""
 
 
 def _eks_token(cluster: str) -> str:

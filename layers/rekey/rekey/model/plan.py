@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from rekey.errors import PlanInvalid, PlanProblem
 from rekey.model.names import ConsumerName, RegistryName
 from rekey.model.password import Alphabet, ValueShape
-from rekey.model.problems import problems_of
+from rekey.model.problems import given_twice, problems_of
 from rekey.model.request import Reason
 from rekey.model.shape import Shape
 from rekey.model.values import (
@@ -282,7 +282,7 @@ class KubernetesPullSecret(ConsumerPart):
 
     type: Literal["kubernetes-pull-secret"]
     cluster: Cluster
-    secrets: Annotated[tuple[NamespacedName, ...], Field(min_length=1)]
+    secrets: Annotated[tuple[NamespacedName, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
     """`namespace/name` each."""
     create: bool = False
 
@@ -348,7 +348,7 @@ class Plan(Part):
     registry: Registry
     store: Store
     accepts: Annotated[
-        dict[SourceName, Annotated[tuple[Reason, ...], Field(min_length=1)]],
+        dict[SourceName, Annotated[tuple[Reason, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})]],
         Field(min_length=1, json_schema_extra={"additionalProperties": False}),
     ]
     """Source of a request → the reasons it may give. An event of any other source or reason is refused."""
@@ -378,16 +378,19 @@ def read(document: object) -> Plan:
 
 def _between_keys(document: object) -> Iterator[PlanProblem]:
     """Yield what is wrong between keys. Looks at the document: there is no model yet if anything else is wrong."""
-    consumers = document.get("consumers") if isinstance(document, dict) else None
-    if not isinstance(consumers, (list, tuple)):
+    if not isinstance(document, dict):
         return
+    accepts, consumers = document.get("accepts"), document.get("consumers")
+    for source, reasons in accepts.items() if isinstance(accepts, dict) else ():
+        yield from given_twice(reasons, ("accepts", source))
     first: dict[str, int] = {}
-    for number, entry in enumerate(consumers):
+    for number, entry in enumerate(consumers if isinstance(consumers, (list, tuple)) else ()):
         if not isinstance(entry, dict):
             continue
         name = entry.get("name")
         if isinstance(name, str) and first.setdefault(name, number) != number:
             yield PlanProblem(("consumers", number, "name"), f"is the name of consumers[{first[name]}] already")
+        yield from given_twice(entry.get("secrets"), ("consumers", number, "secrets"))
         if entry.get("type") == "github-secret":
             for key, message in GitHubSecret.problems(entry):
                 where = ("consumers", number) if key is None else ("consumers", number, key)

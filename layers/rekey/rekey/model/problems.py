@@ -1,7 +1,8 @@
 """What pydantic found wrong with a document, in the words of the person who wrote it. Never quotes a value."""
 
+import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
@@ -22,8 +23,11 @@ def problems_of(error: ValidationError, model: type[BaseModel], document: object
     for item in error.errors(include_input=False, include_url=False):
         place = _place(item["loc"], model)
         said = _said(item, place, _value(document, place.location))
-        missed_tag = item["type"] in ("union_tag_invalid", "union_tag_not_found")
-        found.append(PlanProblem((*place.location, "type") if missed_tag else place.location, said))
+        if item["type"] in _MISSED_TAG:
+            found.append(PlanProblem((*place.location, "type"), said))
+            found += _whatever_is_meant(place, _value(document, place.location))
+        else:
+            found.append(PlanProblem(place.location, said))
     # A list whose items are wrong is also "too short": the items' own problems say it better.
     places = [problem.location for problem in found]
     return [
@@ -31,6 +35,32 @@ def problems_of(error: ValidationError, model: type[BaseModel], document: object
         for problem in found
         if problem.message != _EMPTY_LIST or not any(_inside(place, problem.location) for place in places)
     ]
+
+
+def given_twice(values: object, location: Location) -> Iterator[PlanProblem]:
+    """Yield every text of a written list that stands in it before already."""
+    first: dict[str, int] = {}
+    for number, value in enumerate(values if isinstance(values, (list, tuple)) else ()):
+        if isinstance(value, str) and first.setdefault(value, number) != number:
+            yield PlanProblem((*location, number), f"given twice: it is [{first[value]}] already")
+
+
+def _whatever_is_meant(place: "_Place", part: object) -> list[PlanProblem]:
+    """Return what else is wrong with a part of unknown type: of the type that was nearly written, else of every one."""
+    if not isinstance(part, dict):
+        return []
+    near = get_close_matches(str(part.get("type")), place.parts, n=1)
+    found: list[list[PlanProblem]] = []
+    for tag in near or place.parts:
+        meant = {**part, "type": tag}
+        try:
+            place.parts[tag].model_validate_json(json.dumps(meant), strict=True)
+        except ValidationError as error:
+            problems = problems_of(error, place.parts[tag], meant)
+            found.append([PlanProblem((*place.location, *one.location), one.message) for one in problems])
+        else:
+            return []
+    return [one for one in found[0] if all(one in others for others in found)]
 
 
 def _inside(place: Location, other: Location) -> bool:
@@ -43,8 +73,8 @@ class _Place(NamedTuple):
     location: Location
     known: Sequence[str]
     """The keys of the part that holds the last step."""
-    tags: Sequence[str]
-    """The types that may stand there."""
+    parts: Mapping[str, type[BaseModel]]
+    """The types that may stand there, by their tags."""
 
 
 def _place(steps: Sequence[str | int], model: type[BaseModel]) -> _Place:
@@ -65,7 +95,8 @@ def _place(steps: Sequence[str | int], model: type[BaseModel]) -> _Place:
         holder = options[0][1] if options else None
         options = _options_at(holder, step)
     known = list(holder.model_fields) if isinstance(holder, type) and issubclass(holder, BaseModel) else []
-    return _Place(location, known, [tag for tag, _ in options if tag])
+    parts = {tag: kind for tag, kind in options if tag and isinstance(kind, type) and issubclass(kind, BaseModel)}
+    return _Place(location, known, parts)
 
 
 def _options_at(holder: object, step: str | int) -> list[_Option]:
@@ -103,6 +134,7 @@ def _value(document: object, location: Location) -> object:
 
 
 _EMPTY_LIST = "must not be empty"
+_MISSED_TAG = frozenset({"union_tag_invalid", "union_tag_not_found"})
 
 _SAID: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "missing": lambda _: "missing",
@@ -133,9 +165,9 @@ def _said(item: ErrorDetails, place: _Place, value: object) -> str:
     if kind == "extra_forbidden":
         return _unknown("key", str(item["loc"][-1]), place.known)
     if kind == "union_tag_invalid":
-        return _unknown("type", str(context["tag"]), place.tags)
+        return _unknown("type", str(context["tag"]), list(place.parts))
     if kind == "union_tag_not_found":
-        return f"missing: write {_one_of(place.tags)}"
+        return f"missing: write {_one_of(list(place.parts))}"
     return _SAID[kind](context) if kind in _SAID else item["msg"].removeprefix("Value error, ")
 
 

@@ -111,7 +111,7 @@ class Rotation(Record):
     new_verdict: LoginVerdict | None = None
     new_at: datetime | None = None
     old_refusals: int = 0
-    """Refusals of the old password after the reset, with the registry well in between."""
+    """Refusals of the old password since it was last accepted, with the registry well in between."""
     old_verdict: LoginVerdict | None = None
     old_at: datetime | None = None
     snapshot_at: datetime | None = None
@@ -190,11 +190,9 @@ class Attempt(Record):
     call_ended_at: datetime | None = None
     end: CallEnd | None = None
     said: str = ""
-    """What the registry's refusal was, in words without any body."""
+    """What the registry said last, in words without any body."""
     old_version: str | None = None
     old_before: LoginVerdict | None = None
-    refusals_before: int = 0
-    """Refusals of the old password before the call, with the registry well in between."""
     old_refusals: int = 0
     """Refusals of the old password after the call, with the registry well in between."""
     change_mark: str | None = None

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from rekey import aws
-from rekey.errors import Conflict, Unintelligible
+from rekey.errors import Conflict, Denied, NotFound, Unfit, Unintelligible
 from rekey.model.moment import parse, render
 from rekey.model.rotation import Attempt, AttemptKind
 from rekey.records.dynamo import ConditionFailed, Item, Table, Write
@@ -79,7 +79,7 @@ class Escrow:
                 "format": 1,
                 "generation": attempt.generation,
                 "attempt": attempt.number,
-                "kind": attempt.kind.value,
+                "kind": (attempt.adopted or attempt.kind).value,
                 "called_at": render(attempt.called_at) if attempt.called_at else None,
                 "wrapped_key": envelope.wrapped,
                 "sealed": envelope.seal(raw),
@@ -160,10 +160,17 @@ class Escrow:
         `probe` is an attempt that never makes a call, number OF_CHECK. Raises Denied, NotFound, Unfit, Unreachable.
         """
         said = os.urandom(16)
-        self.put(probe, self.envelope(probe), said)
-        if self.read(probe) != said:
+        try:
+            self.put(probe, self.envelope(probe), said)
+            kept = self.read(probe)
+            self.delete(probe)
+        except (Denied, NotFound, Unfit) as error:
+            raise type(error)(
+                f"{error}: {aws.our_role()} needs the rights that the stack gives it on its table EscrowTable and its "
+                "key EscrowKey, and that key has to be enabled: see what was changed there, and `sam deploy` anew"
+            ) from None
+        if kept != said:
             raise Unintelligible("the escrow gave back something else than was put there")
-        self.delete(probe)
 
 
 def _key(attempt: Attempt) -> dict[str, str]:

@@ -34,16 +34,27 @@ class OciRegistry(Registry):
         self._part = part
         self._secrets = secrets
 
+    def reach(self) -> None:
+        """Ask GET /v2/, which a registry answers in its own way."""
+        with self._session(_LOGIN_LIMIT) as session:
+            hello = session.ask("/v2/")
+        if hello.status_code == httpx.codes.UNAUTHORIZED:
+            speaks = any(offered(hello, scheme) for scheme in ("basic", "bearer"))
+        else:
+            speaks = hello.status_code == httpx.codes.OK and speaks_registry(hello)
+        if not speaks:
+            raise Unfit(
+                f"GET {self._part.endpoint}/v2/ answered {hello.status_code}, not as a registry does: is it well, and "
+                "is the plan's `endpoint` the registry's?"
+            )
+
     def healthy(self) -> bool:
-        """Whether GET /v2/ is answered as a registry answers it, without any password."""
+        """Whether the registry answers as one, without any password."""
         try:
-            with self._session(_LOGIN_LIMIT) as session:
-                hello = session.ask("/v2/")
+            self.reach()
         except RekeyError:
             return False
-        if hello.status_code == httpx.codes.UNAUTHORIZED:
-            return any(offered(hello, scheme) for scheme in ("basic", "bearer"))
-        return hello.status_code == httpx.codes.OK and speaks_registry(hello)
+        return True
 
     def login(self, password: Password) -> Login:
         """Ask /v2/ with Basic where the registry takes it, else with a token of its token server.

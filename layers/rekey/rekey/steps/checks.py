@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from rekey import runtime
@@ -32,6 +33,7 @@ def before_reset(bench: Bench, rotation: Rotation, plan: Plan, registry: Registr
         _looked_at("store", lambda: store.check(token)),
         _looked_at("escrow", lambda: bench.escrow.check(probe)),
         _looked_at("registry", registry.check),
+        replace(_looked_at("endpoint", registry.reach), can_wait=True),
         *of_consumers(plan, shards),
     ]
 

@@ -185,15 +185,15 @@ class Report:
     def _end_without_rotation(self, state: State, latest: Rotation | None) -> State:
         """End an execution whose Begin failed. What an earlier one left half done is not "nothing changed"."""
         error = state.error or {}
-        why = said(error)
+        why = said(error) if error else "it waited in vain for the functions of an earlier execution to end"
         under_way = latest is not None and latest.phase.open and latest.phase is not Phase.PREPARING
         outcome = Outcome.UNFINISHED if under_way else Outcome.STOPPED
         logger.error("nothing was begun", extra={"error": error.get("Error")})
         again = self._again(outcome, why).having(not_begun=_in_one_line(why), not_begun_at=self.now)
-        # A definite error is the function's own answer, and the handler leaves nothing running behind one: the next
-        # owner need not wait. After all else, a Task's timeout first of all, a call of Begin may still run. (One that
-        # was called before is noted in the lease.)
-        lingering = error.get("Error") not in _DEFINITE
+        # A definite error is the function's own answer, as "wait" is, and the handler leaves nothing running behind it:
+        # the next owner need not wait. After all else, a Task's timeout first of all, a call of Begin may still run.
+        # (That it was called before, the lease says.)
+        lingering = bool(error) and error["Error"] not in _DEFINITE
         hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=[self._following(again)])
         if self._is_news(why):
             self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=why)

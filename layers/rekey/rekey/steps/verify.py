@@ -14,7 +14,7 @@ from rekey.model.names import StoreVersion
 from rekey.model.rotation import Phase, Rotation
 from rekey.model.state import Next, Outcome, State
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import REFUSALS_THAT_COUNT
+from rekey.protocol import REFUSALS_THAT_COUNT, WRONG_LOGINS_SPENT
 from rekey.runtime import Call
 from rekey.steps.bench import Bench
 
@@ -57,7 +57,9 @@ class Verification:
             led = self._ask_new()
             if led:
                 return led
-        pause = None if self.rotation.old_verdict is LoginVerdict.REFUSED else self._ask_old()
+        proven = self.rotation.new_verdict is LoginVerdict.ACCEPTED  # the old one's logins may be what its proof needs
+        dead = self.rotation.old_verdict is LoginVerdict.REFUSED
+        pause = self._ask_old() if proven and not dead else None
         if pause is not None:
             return self.state.to(Next.WAIT, until=runtime.now() + pause)
         if self.rotation.contents_unchanged is None and self.rotation.new_verdict is LoginVerdict.ACCEPTED:
@@ -72,8 +74,7 @@ class Verification:
     def _ask_new(self) -> State | None:
         """Try a password that went out unproven. A counted refusal: somebody else reset the registry since."""
         if not self._may_be_wrong_again():
-            self._save(logins_spent=True)
-            return None
+            return self._need_attention(WRONG_LOGINS_SPENT)
         if self.rotation.new_refusals and not self.registry.healthy():
             return None
         stored = self.store.read(StoreVersion(self.rotation.store_version or ""))
@@ -93,8 +94,11 @@ class Verification:
             "the registry refuses the password that was promoted: somebody reset it elsewhere. Nothing more is reset. "
             "Reset it in the registry's console and `rekey paste` the new one"
         )
+        return self._need_attention(why, new_verdict=verdict, new_at=now)
+
+    def _need_attention(self, why: str, **changes: object) -> State:
         self.bench.bus.tell(Told.ATTENTION_NEEDED, self.rotation.registry, rotation=self.rotation.id, why=why)
-        self._save(phase=Phase.NEEDS_ATTENTION, problems=(why,), new_verdict=verdict, new_at=now, paged_at=now)
+        self._save(phase=Phase.NEEDS_ATTENTION, problems=(why,), paged_at=runtime.now(), **changes)
         return self.state.to_report(Outcome.NEEDS_ATTENTION)
 
     def _ask_old(self) -> timedelta | None:

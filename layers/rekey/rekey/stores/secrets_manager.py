@@ -6,17 +6,18 @@ API_UpdateSecretVersionStage.html beside it.
 """
 
 import hashlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rekey import aws
 from rekey.contracts import Candidate, Stored
-from rekey.errors import Conflict, FormatUnknown, NotFound, Superseded, Unfit, Unreachable
+from rekey.errors import Conflict, Denied, FormatUnknown, NotFound, Superseded, Unfit, Unreachable
 from rekey.model import plan
 from rekey.model.names import Generation, StoreVersion
 from rekey.stores import secret_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
@@ -119,10 +120,22 @@ class SecretsManagerStore:
     def _what(self) -> str:
         return f"the secret {self._name}"
 
+    @contextmanager
+    def _answering(self, operation: str) -> "Iterator[None]":
+        """Turn botocore's errors into ours; a refusal says where rights are given."""
+        try:
+            with aws.answering(f"secretsmanager:{operation} on {self._what}"):
+                yield
+        except Denied as denied:
+            raise Denied(
+                f"{denied}: {aws.our_role()} may use secrets whose names begin as the stack's parameter "
+                "StoreSecretPrefix says; where this one's does, let that role use the secret's own KMS key too"
+            ) from None
+
     def _moved(self, version: StoreVersion, over: StoreVersion) -> bool:
         """Whether AWSCURRENT moved. AWS has no error of its own for "somebody was faster": a parameter is invalid."""
         try:
-            with aws.answering(f"secretsmanager:UpdateSecretVersionStage on {self._what}"):
+            with self._answering("UpdateSecretVersionStage"):
                 self._client.update_secret_version_stage(
                     SecretId=self._name, VersionStage=_CURRENT, MoveToVersionId=version, RemoveFromVersionId=over
                 )
@@ -157,7 +170,7 @@ class SecretsManagerStore:
 
     def _take_off(self, stage: str, version: str) -> None:
         try:
-            with aws.answering(f"secretsmanager:UpdateSecretVersionStage on {self._what}"):
+            with self._answering("UpdateSecretVersionStage"):
                 self._client.update_secret_version_stage(
                     SecretId=self._name, VersionStage=stage, RemoveFromVersionId=version
                 )
@@ -167,7 +180,7 @@ class SecretsManagerStore:
     def _put(self, token: str, text: str, stage: str) -> None:
         """Write a version. Does nothing where it exists, with this value or with another: who writes reads it back."""
         try:
-            with aws.answering(f"secretsmanager:PutSecretValue on {self._what}"):
+            with self._answering("PutSecretValue"):
                 self._client.put_secret_value(
                     SecretId=self._name, ClientRequestToken=token, SecretString=text, VersionStages=[stage]
                 )
@@ -186,7 +199,7 @@ class SecretsManagerStore:
         AWS says the same of a secret that does not exist; that one raises NotFound. A binary value is an empty text.
         """
         try:
-            with aws.answering(f"secretsmanager:GetSecretValue on {self._what}"):
+            with self._answering("GetSecretValue"):
                 found = self._client.get_secret_value(SecretId=self._name, **which)
         except NotFound:
             self._describe()
@@ -195,7 +208,7 @@ class SecretsManagerStore:
 
     def _describe(self) -> "DescribeSecretResponseTypeDef":
         try:
-            with aws.answering(f"secretsmanager:DescribeSecret on {self._what}"):
+            with self._answering("DescribeSecret"):
                 return self._client.describe_secret(SecretId=self._name)
         except NotFound:
             raise self._missing() from None

@@ -34,13 +34,15 @@ def read(work: Work) -> None:
         work.saw(readable=True)
     else:
         _read_answer(work)
-    if attempt.kind is AttemptKind.RESET or work.password is None:
+    if attempt.kind is AttemptKind.RESET:
         return
     stored = work.store.current()
-    other = stored if stored is not None and stored.version not in attempt.store_tokens else None
+    mine = [token for each in work.bench.ledger.attempts_of(work.rotation) for token in each.store_tokens]
+    other = stored if stored is not None and stored.version not in mine else None
     work.saw(same_as_current=other is not None and other.password == work.password)
-    if attempt.old_version is None and other is not None:
-        work.save(attempt={"old_version": other.version}, old_version=other.version)
+    to_ask = stored if work.password is None else other  # of an answer nobody can read only the store's can say
+    if attempt.old_version is None and to_ask is not None:
+        work.save(attempt={"old_version": to_ask.version}, old_version=to_ask.version)
 
 
 def _read_answer(work: Work) -> None:
@@ -123,14 +125,21 @@ def promote(work: Work) -> None:
         new_at=now,
         problems=(),
     )
+    if attempt.kind is AttemptKind.PASTED:
+        work.tell_reset()
 
 
 def delete(work: Work) -> None:
-    """Delete the answer; after a proven password also those of the rotation's earlier attempts."""
-    attempt = work.latest
-    kept = work.bench.escrow.tokens(work.rotation.registry)
-    proven = attempt.promoted_at is not None
-    for each in work.bench.ledger.attempts_of(work.rotation) if proven else [attempt]:
+    """Delete the answer; after a proven password also those of earlier attempts.
+
+    The rotation before may have been overtaken by a paste while its own password was unproven.
+    """
+    attempt, ledger, rotation = work.latest, work.bench.ledger, work.rotation
+    kept = work.bench.escrow.tokens(rotation.registry)
+    attempts = [attempt]
+    if attempt.promoted_at is not None:
+        attempts = ledger.attempts_of(rotation) + ledger.attempts(rotation.registry, rotation.generation - 1)
+    for each in attempts:
         if each.escrow_token in kept:
             work.bench.escrow.delete(each)
     work.saw(deleted=True)

@@ -4,9 +4,8 @@ import secrets
 from datetime import datetime, timedelta
 
 from rekey import runtime
-from rekey.bus import Told
-from rekey.contracts import Answer, Candidate, GeneratesPassword, TakesPassword
-from rekey.errors import NotSent, RekeyError, Unreachable
+from rekey.contracts import Answer, Candidate, GeneratesPassword, Login, TakesPassword
+from rekey.errors import NotSent, RekeyError, Superseded, Unreachable
 from rekey.model.names import Generation, StoreVersion
 from rekey.model.rotation import Attempt, AttemptKind, CallEnd
 from rekey.model.verdict import LoginVerdict
@@ -47,6 +46,8 @@ def get_ready(work: Work) -> dict[str, object]:
         work.password = registry.candidate()
     mark = registry.change_mark()
     stored = work.store.current()
+    if stored is not None and stored.generation >= work.rotation.generation:
+        raise Superseded(f"the store holds generation {stored.generation} by now: somebody else rotates this registry")
     work.saw(ready_at=runtime.now())
     return {"old_version": stored.version if stored else None, "change_mark": mark}
 
@@ -54,16 +55,18 @@ def get_ready(work: Work) -> dict[str, object]:
 def try_old(work: Work) -> None:
     """Try the old password before the call. A refusal counts when the registry is well between it and the next."""
     attempt = work.latest
-    verdict = LoginVerdict.INCONCLUSIVE
-    if not attempt.refusals_before or work.registry.healthy():
+    login, refusals = Login(LoginVerdict.INCONCLUSIVE, "refused, and then the registry was not well"), 0
+    if not work.rotation.old_refusals or work.registry.healthy():
         stored = work.store.read(StoreVersion(attempt.old_version or ""))
-        verdict = work.registry.login(stored.password).verdict
+        login = work.registry.login(stored.password)
     work.saw(tried=True)
-    if verdict is LoginVerdict.REFUSED:
-        refusals = attempt.refusals_before + 1
-        work.note_old_refused({"old_before": verdict, "refusals_before": refusals}, refusals)
-    else:
-        work.save(attempt={"old_before": verdict})
+    found: dict[str, object] = {"old_before": login.verdict, "said": login.detail}
+    if login.verdict is LoginVerdict.REFUSED:
+        work.note_old_refused(found, work.rotation.old_refusals + 1)
+        return
+    if login.verdict is not LoginVerdict.ACCEPTED:
+        refusals = work.rotation.old_refusals
+    work.save(found, old_refusals=refusals)
 
 
 def send(work: Work) -> None:
@@ -111,13 +114,7 @@ def _was_reset(work: Work, answered_at: datetime, staged: str | None) -> None:
     work.save(
         attempt={"end": CallEnd.ANSWERED, "call_ended_at": answered_at, "staged": staged}, answered_at=answered_at
     )
-    work.bench.bus.tell(
-        Told.PASSWORD_RESET,
-        work.rotation.registry,
-        rotation=work.rotation.id,
-        reason=work.rotation.reason.value,
-        consumers=len(work.plan.consumers),
-    )
+    work.tell_reset()
 
 
 def _not_reset(work: Work, end: CallEnd, said: str) -> None:

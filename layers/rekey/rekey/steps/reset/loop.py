@@ -88,7 +88,16 @@ def _lead_out(work: Work, step: Step) -> State:
         case Act.STOP:
             return _stop(work, (step.why,))
         case _:
-            return work.need_attention(step.why)
+            return _need_attention(work, step.why)
+
+
+def _need_attention(work: Work, why: str) -> State:
+    """Call a person, unless an answer still lies in the escrow that nobody has tried."""
+    if not strays.waiting(work.bench, work.rotation):
+        return work.need_attention(why)
+    if work.attempt is not None and work.attempt.outcome is None:
+        work.save({"outcome": AttemptOutcome.REPLACED})
+    return work.state.to(Next.WAIT, until=runtime.now() + _SOON)
 
 
 def _ask_gate(work: Work) -> State | None:

@@ -23,6 +23,8 @@ _DECIDED = frozenset(
     }
 )
 """Ends of an attempt after which its answer is of no use to anybody."""
+_UNDECIDED = frozenset({AttemptOutcome.LOST, AttemptOutcome.REPLACED})
+"""Ends after which an answer may still hold the password in force: a paste that replaced it may be a wrong one."""
 
 
 def settle(
@@ -38,7 +40,7 @@ def settle(
         known = by_token.get(token)
         if known is not None and known.outcome in _DECIDED:
             bench.escrow.delete(known)
-        elif (known is None or known.outcome is AttemptOutcome.LOST) and (latest is None or latest.outcome is not None):
+        elif (known is None or known.outcome in _UNDECIDED) and (latest is None or latest.outcome is not None):
             stray = bench.escrow.stray(rotation.registry, token)
             if stray is None:
                 raise Conflict("an answer in the escrow went while it was looked at: looked at again")
@@ -46,6 +48,15 @@ def settle(
                 return _adopt(bench, fence, rotation, stray)
             bench.escrow.discard(rotation.registry, token)
     return rotation, latest
+
+
+def waiting(bench: Bench, rotation: Rotation) -> bool:
+    """Whether another look would take up an answer: before a person is called, each is tried."""
+    attempts = bench.ledger.attempts_of(rotation)
+    by_token = {attempt.escrow_token: attempt for attempt in attempts}
+    closed = not attempts or attempts[-1].outcome is not None
+    found = [by_token.get(token) for token in bench.escrow.tokens(rotation.registry)]
+    return any(known is None or (closed and known.outcome in _UNDECIDED) for known in found)
 
 
 def _adopt(bench: Bench, fence: Fence, rotation: Rotation, stray: Stray) -> tuple[Rotation, Attempt]:

@@ -122,15 +122,26 @@ class Work:
     def note_old_refused(self, attempt: dict[str, object], refusals: int) -> None:
         """Write that the old password was refused for the so many-th time; where that counts, it is told."""
         counts = refusals >= REFUSALS_THAT_COUNT
-        changes: dict[str, object] = {"wrong_logins": self.rotation.wrong_logins + 1}
+        changes: dict[str, object] = {"wrong_logins": self.rotation.wrong_logins + 1, "old_refusals": refusals}
         if counts:
-            changes |= {"old_refusals": refusals, "old_verdict": LoginVerdict.REFUSED, "old_at": runtime.now()}
+            changes |= {"old_verdict": LoginVerdict.REFUSED, "old_at": runtime.now()}
         if attempt:
             self.save(attempt, **changes)
         else:
-            self.save_rotation(**{**changes, "old_refusals": refusals})
+            self.save_rotation(**changes)
         if counts:
             self.bench.bus.tell(Told.OLD_PASSWORD_REFUSED, self.rotation.registry, rotation=self.rotation.id)
+
+    def tell_reset(self) -> None:
+        """Tell that the old password is dead."""
+        rotation = self.rotation
+        self.bench.bus.tell(
+            Told.PASSWORD_RESET,
+            rotation.registry,
+            rotation=rotation.id,
+            reason=rotation.reason.value,
+            consumers=len(self.plan.consumers),
+        )
 
     def tell_attention(self, why: str) -> None:
         """Call a person."""
