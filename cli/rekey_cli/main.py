@@ -23,6 +23,7 @@ app = typer.Typer(
     cls=Root,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     help="""
     Rotate the password of a container registry and get the new one to everything that uses it.
 

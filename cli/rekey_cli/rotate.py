@@ -40,10 +40,27 @@ class Asked(StrEnum):
 _REASONS = "{" + "|".join(Asked) + "}"
 
 
+def _asked(text: str) -> Asked:
+    try:
+        return Asked(text)
+    except ValueError:
+        *others, last = Asked
+        raise typer.BadParameter(f"must be {', '.join(others)} or {last}") from None
+
+
 def rotate(  # noqa: PLR0913 (one parameter a flag)
     registry: Registry,
     reason: Annotated[
-        Asked, typer.Option("--reason", "-r", metavar=_REASONS, help="Why (requested)", show_default=False)
+        Asked,
+        typer.Option(
+            "--reason",
+            "-r",
+            metavar=_REASONS,
+            parser=_asked,
+            autocompletion=lambda: list(Asked),
+            help="Why (requested)",
+            show_default=False,
+        ),
     ] = Asked.REQUESTED,
     stack: StackName = None,
     *,

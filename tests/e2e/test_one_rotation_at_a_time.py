@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from rekey.model.rotation import Phase
 from tests.e2e import rotating
 from tests.e2e.front import by
+from tests.sandbox.aws_faults import error_answer
 
 if TYPE_CHECKING:
     from tests.e2e.front import Front
+    from tests.sandbox.aws_faults import Act, Answer, AwsRequest
     from tests.sandbox.world import Company
 
 LATER = 7
@@ -85,6 +88,31 @@ def test_a_redriven_execution_does_nothing(company: Company) -> None:
     assert (execution.status, execution.error) == ("FAILED", "Unfinished")
     assert rotating.reset_calls(company) == []
     assert rotating.lease(company).redrive == 0
+
+
+def test_a_call_that_was_given_up_and_still_runs_ends_before_the_next_generation(company: Company) -> None:
+    """Its answer was lost, and the state machine called again. What it still holds is an old password by then."""
+    world, given_up = company.world, list[threading.Thread]()
+    held = world.github.hold(when=rotating.is_write(company))
+
+    def lose(request: AwsRequest, act: Act) -> Answer:
+        given_up.append(threading.Thread(target=act))
+        given_up[0].start()
+        held.wait_until_reached()
+        return error_answer(request.service, 503, "ServiceException", "the answer was lost")
+
+    world.cloud.faults.add("lambda:Invoke", lose, where=lambda request: b'"deliver"' in request.body)
+    try:
+        assert rotating.rotate(company).status == "SUCCEEDED"
+        second = rotating.start(company, leak="another")
+        rotating.wait_until(lambda: world.cloud.execution(second).states[-1:] == ["WaitForDrain"])
+    finally:
+        held.release()
+        for thread in given_up:
+            thread.join()
+    assert rotating.ended(company, second).status == "SUCCEEDED"
+    assert company.resets == 2
+    assert set(rotating.held_by_consumers(company).values()) == {company.current()}
 
 
 def test_a_pull_secret_with_a_later_generation_is_left_alone(company: Company, front: Front) -> None:

@@ -1,8 +1,8 @@
 """A whole rotation on this machine, to look at: `make demo`, or `python -m tests.sandbox.demo`.
 
 Exit status: 0 where everything is as the last table says, 1 where something is not, 2 for arguments that cannot be,
-130 after Ctrl-C; make turns every failure into a 2 of its own. What the table says is not taken from the evidence alone:
-demo_checks looks for itself.
+130 after Ctrl-C; make turns every failure into a 2 of its own. What the table says is not taken from the evidence
+alone: demo_checks looks for itself.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def adopted(**fields: object) -> Attempt:
     )
 
 
-def next_of(
+def next_of(  # noqa: PLR0913 (the state, and when)
     of: Attempt | None = None,
     seen: Seen | None = None,
     *,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 from moto import mock_aws
+from typer.testing import CliRunner
 
 from rekey import aws
 from rekey.model.rotation import Phase
@@ -25,6 +26,7 @@ from rekey.model.verdict import ConsumerOutcome, Receipt
 from rekey.records.codec import partition, receipts_key
 from rekey.records.dynamo import Write
 from rekey_cli import console
+from rekey_cli.main import app
 from rekey_cli.stack import Stack
 from tests.unit.cli_stack import CREDENTIALS, NAMES, REGION, FakeStack, as_yaml, run
 from tests.unit.plan_documents import good
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-COMMANDS = ("plan", "plan check", "plan push", "plan schema", "rotate", "status", "paste")
+COMMANDS = ("plan", "plan check", "plan push", "plan schema", "rotate", "status", "resume", "paste")
+REASONS = "must be requested, lost, personnel_change or compromised"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -73,8 +76,8 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (["plan", "chek"], "Did you mean 'check'"),
         (["rotate"], "Missing argument 'REGISTRY'"),
         (["rotate", "a", "--reson", "lost"], "No such option: --reson"),
-        (["rotate", "a", "--reason", "boredom"], "'requested', 'lost', 'personnel_change', 'compromised'"),
-        (["rotate", "a", "--reason", "scheduled"], "'requested', 'lost', 'personnel_change', 'compromised'"),
+        (["rotate", "a", "--reason", "boredom"], f"'--reason' / '-r': {REASONS}"),
+        (["rotate", "a", "--reason", "scheduled"], f"'--reason' / '-r': {REASONS}"),
         (["rotate", "Prod Images"], "'REGISTRY': must be lower case letters, digits and hyphens"),
         (["status", "a", "b"], "unexpected extra argument"),
         (["plan", "check"], "Missing argument 'FILE...'"),
@@ -88,6 +91,18 @@ def test_a_mistake_is_answered_with_what_is_wrong_and_where_the_help_is(args: li
     assert said in result.stderr
     assert "--help' for help" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_the_help_has_a_short_name_everywhere(command: str) -> None:
+    short, long = run(*command.split(), "-h"), run(*command.split(), "--help")
+    assert (short.exit_code, short.stdout) == (0, long.stdout)
+    assert "-h, --help" in long.stdout
+
+
+def test_the_shell_completes_reasons() -> None:
+    completing = {"_ROOT_COMPLETE": "complete_bash", "COMP_WORDS": "root rotate a --reason p", "COMP_CWORD": "4"}
+    assert CliRunner().invoke(app, [], env=completing).stdout.split() == ["personnel_change"]
 
 
 def test_it_says_its_version() -> None:

@@ -76,7 +76,7 @@ def test_names_and_durations_are_whole(width: int) -> None:
     for name in STEPS:
         assert any(re.match(rf"✓  {name} +12\.3 s  \S", line) for line in lines), name
     for place in PLACES:
-        assert any(re.match(rf"[✓✗·]  {place.name} +{place.type}  \S", line) for line in lines), place.name
+        assert any(re.match(rf"[✓✗·]  {place.name} +{place.type} +\S", line) for line in lines), place.name
     assert any("event    Old Password Refused    twice" in line for line in lines)
 
 

@@ -598,7 +598,7 @@ def test_an_eks_cluster_that_does_not_know_us_says_how_to_let_us_in(
 
 
 def test_an_eks_cluster_that_is_not_there_is_named(world: World, eks: tuple[EksKubernetes, Eks]) -> None:
-    with pytest.raises(NotFound, match="the EKS cluster another does not exist in eu-central-1: mend `cluster.eks`"):
+    with pytest.raises(NotFound, match=r"the EKS cluster another does not exist in eu-central-1: mend `cluster\.eks`"):
         prepare(world, part(EksCluster(eks="another")))
     _, control = eks
     control.cluster = {"name": "prod"}

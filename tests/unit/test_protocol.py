@@ -212,6 +212,15 @@ class TestProof:
         step = next_of(once, ASKED, now=NOW + timedelta(days=1))
         assert (step.act, step.until) == (Act.WAIT, NOW + timedelta(days=1) + PAUSE)
 
+    @pytest.mark.parametrize("staged", [None, "v2"])
+    def test_nor_is_one_that_was_read_anew_and_refused_once(self, staged: str | None) -> None:
+        """The first reading was wrong, and this one may be: only a login says."""
+        anew = ANSWERED.having(login=LoginVerdict.UNREACHABLE, refusals=1, reading=1, staged=staged)
+        step = next_of(anew, ASKED, now=NOW + PROVE_WITHIN)
+        assert (step.act, step.until) == (Act.WAIT, NOW + PROVE_WITHIN + ASK_AGAIN)
+        for other in (anew.having(refusals=0), anew.having(reading=0)):
+            assert next_of(other, ASKED, now=NOW + PROVE_WITHIN).act in (Act.STAGE, Act.PROMOTE)
+
     def test_refused_twice_it_needs_a_person_and_nothing_is_reset(self) -> None:
         """The old password is not asked either: the answer is there, and the plan may be wrong."""
         twice = provable(end=CallEnd.ANSWERED, login=LoginVerdict.REFUSED, refusals=2)

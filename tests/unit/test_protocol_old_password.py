@@ -112,7 +112,7 @@ class TestRefusedTwice:
         assert next_of(refused, seen, on=rotation(reason=reason, old_refusals=2)).act is Act.CALL
 
     def test_one_of_them_may_be_a_lie_and_is_none(self, seen: Seen) -> None:
-        refused = attempt(old_version="v1", old_before=LoginVerdict.REFUSED, refusals_before=1)
+        refused = attempt(old_version="v1", old_before=LoginVerdict.REFUSED)
         expected = Act.PAUSE if seen.tried else Act.TRY_OLD
         assert next_of(refused, seen, on=rotation(old_refusals=1)).act is expected
 

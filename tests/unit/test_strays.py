@@ -178,12 +178,13 @@ class TestAdoption:
         keep(opened, attempt_of(rotation, 7))
         assert adopt(opened, fence)[1].is_paste is False
 
-    def test_the_answer_of_an_attempt_that_was_given_up_as_lost_is_one(
-        self, opened: BareStack, fence: Fence, rotation: Rotation
+    @pytest.mark.parametrize("outcome", [AttemptOutcome.LOST, AttemptOutcome.REPLACED])
+    def test_so_is_that_of_an_attempt_that_ended_without_it(
+        self, opened: BareStack, fence: Fence, rotation: Rotation, outcome: AttemptOutcome
     ) -> None:
-        """It was kept late: its password may be the one in force."""
-        _, lost = save(opened, fence, rotation, outcome=AttemptOutcome.LOST)
-        keep(opened, lost)
+        """It was kept late, or a paste that turned out wrong took its place: it may hold the password in force."""
+        _, ended = save(opened, fence, rotation, outcome=outcome)
+        keep(opened, ended)
         _, attempt = adopt(opened, fence)
         assert attempt.number == 2
         assert opened.escrow.tokens(fence.registry) == [attempt.escrow_token]
@@ -205,6 +206,7 @@ class TestAdoption:
         _, second = adopt(opened, fence)
         assert {read, opened.escrow.read(second)} == raws
         assert second.number == 2
+        assert first.nonce != second.nonce  # a ledger restored once more must not meet this adoption's tombstone
 
 
 class TestAllOrNothing:
@@ -279,3 +281,42 @@ class TestCheck:
         keep(opened, attempt_of(rotation, 7), b"theirs")
         _, attempt = adopt(opened, fence)
         assert opened.escrow.read(attempt) == b"theirs"
+
+
+class TestWaiting:
+    """Before a person is called each answer is tried: whether another look would take one up."""
+
+    def waits(self, opened: BareStack, fence: Fence) -> bool:
+        rotation = opened.ledger.latest(fence.registry)
+        assert rotation is not None
+        return strays.waiting(opened.bench, rotation)
+
+    def test_without_any_answer_none_does(self, opened: BareStack, fence: Fence, rotation: Rotation) -> None:
+        save(opened, fence, rotation, outcome=AttemptOutcome.LOST)
+        assert not self.waits(opened, fence)
+
+    @pytest.mark.parametrize("outcome", [None, AttemptOutcome.NOT_CALLED])
+    def test_one_that_nobody_knows_does(
+        self, opened: BareStack, fence: Fence, rotation: Rotation, outcome: AttemptOutcome | None
+    ) -> None:
+        """Also beside an open attempt, which needs a person as it is."""
+        save(opened, fence, rotation, outcome=outcome)
+        keep(opened, attempt_of(rotation, 7))
+        assert self.waits(opened, fence)
+
+    @pytest.mark.parametrize("outcome", [AttemptOutcome.LOST, AttemptOutcome.REPLACED])
+    def test_one_that_ended_without_its_answer_does_once_nothing_is_open(
+        self, opened: BareStack, fence: Fence, rotation: Rotation, outcome: AttemptOutcome
+    ) -> None:
+        saved, ended = save(opened, fence, rotation, outcome=outcome)
+        keep(opened, ended)
+        assert self.waits(opened, fence)
+        save(opened, fence, saved)
+        assert not self.waits(opened, fence)
+
+    @pytest.mark.parametrize("outcome", [None, *DECIDED])
+    def test_the_open_attempts_own_and_decided_ones_do_not(
+        self, opened: BareStack, fence: Fence, rotation: Rotation, outcome: AttemptOutcome | None
+    ) -> None:
+        keep(opened, save(opened, fence, rotation, outcome=outcome)[1])
+        assert not self.waits(opened, fence)

@@ -104,20 +104,35 @@ class TestOldPassword:
 
 
 class TestBudget:
-    @pytest.mark.parametrize("known", [LoginVerdict.UNPROVEN, LoginVerdict.ACCEPTED])
-    def test_that_it_is_used_up_is_written_and_no_login_is_spent(self, place: Place, known: LoginVerdict) -> None:
-        """Also where it is the new password that cannot be asked: else the rotation would stay open in silence."""
-        place.write(new_verdict=known, wrong_logins=BUDGET)
+    def test_that_it_is_used_up_before_the_old_one_is_proven_is_written(self, place: Place) -> None:
+        place.write(wrong_logins=BUDGET)
         assert place.verify().next is Next.CONSUMERS
         assert place.rotation.logins_spent
-        assert place.rotation.new_verdict is known
-        assert place.refused == 0
+        assert (place.refused, place.rotation.old_verdict) == (0, None)
 
-    def test_with_one_left_it_is_not(self, place: Place) -> None:
+    def test_where_the_new_one_cannot_be_asked_any_more_a_person_is(self, place: Place) -> None:
+        """Else the rotation would stay open in silence, with a password that nobody has tried."""
+        place.write(new_verdict=LoginVerdict.UNPROVEN, wrong_logins=BUDGET)
+        assert place.verify().outcome is Outcome.NEEDS_ATTENTION
+        assert "used up" in place.asked_for()[0]
+        assert place.rotation.problems == tuple(place.asked_for())
+        assert place.rotation.paged_at is not None
+        assert place.shown == []
+
+    def test_with_one_left_it_is_asked(self, place: Place) -> None:
         place.write(new_verdict=LoginVerdict.UNPROVEN, wrong_logins=BUDGET - 1)
         place.verify()
         assert not place.rotation.logins_spent
         assert place.rotation.new_verdict is LoginVerdict.ACCEPTED
+
+    def test_none_is_spent_on_the_old_one_before_the_new_one_is_proven(self, place: Place) -> None:
+        """They may be what its proof needs."""
+        place.write(new_verdict=LoginVerdict.UNPROVEN)
+        away = faults.answer(Response.json({}, 503))
+        place.registry.inject(away)
+        assert place.verify().next is Next.CONSUMERS
+        assert place.rotation.new_verdict is LoginVerdict.UNPROVEN
+        assert (place.shown, place.rotation.old_verdict) == ([], None)
 
 
 class TestResetElsewhere:

@@ -3,14 +3,14 @@
 The call is five acts, so that a crash or another invocation may come between any two.
 """
 
-from rekey.model.rotation import CallEnd
+from rekey.model.rotation import AttemptOutcome, CallEnd, Phase
 from rekey.model.verdict import LoginVerdict
 from rekey.protocol import REFUSALS_THAT_COUNT, Way
 from tests.faults.search import invariants, registry, stored
 from tests.faults.search.invocation import Changes, Invocation
-from tests.faults.search.model import FAULT, LIMITS, STEP, Fault, Guard, Turn, finish
+from tests.faults.search.model import FAULT, LIMITS, STEP, Fault, Guard, Turn, commit, finish, leaked
 from tests.faults.search.model import replaced as put
-from tests.faults.search.records import NONE, after_arrivals, moment
+from tests.faults.search.records import FOREVER_AGO, NONE, after_arrivals, moment
 from tests.faults.search.world import World
 
 
@@ -21,39 +21,72 @@ class Calling(Invocation):
         current = self.world.store.current
         taking = self.model.config.way is Way.TAKES
         turns = []
-        for label, verdict, tried, wrong in self._old_tried():
-            mark = str(tried.registry.password) if self.model.config.mark else None
-            carried = {"old": verdict} if self.model.without(Guard.OLD_ASKED_SINCE_CALL) else {}
-            fact: Changes = {"old_before": verdict} if verdict is LoginVerdict.REFUSED else {}
-            world, candidate = registry.candidate(tried) if taking else (tried, NONE)
-            noted: Changes = {
-                "old_version": current.token if current else None,
-                "old_before": verdict,
-                "change_mark": mark,
-            }
-            turns.append(
-                self._written(
-                    f"gets ready{label}",
-                    world,
-                    ({"wrong_logins": self._rotation.wrong_logins + wrong, **fact}, noted),
-                    seen=self._sees(ready=True, **carried),
-                    password=candidate,
-                )
-            )
+        if self.model.may(self.world, Fault.UNPREPARED):
+            turns += self._unprepared(_paid(self.world, fault=True))
+        overtaken = current is not None and current.generation >= self._rotation.generation
+        if overtaken and not self.model.without(Guard.STORE_ASKED):
+            return [*turns, *self._unprepared(self.world)]
+        world, candidate = registry.candidate(self.world) if taking else (self.world, NONE)
+        noted: Changes = {
+            "old_version": current.token if current else None,
+            "change_mark": str(world.registry.password) if self.model.config.mark else None,
+        }
+        seen = self._sees(ready_at=moment(0))
+        turns.append(self._written("gets ready", world, ({}, noted), seen=seen, password=candidate))
         return turns
 
-    def _old_tried(self) -> list[tuple[str, LoginVerdict | None, World, int]]:
-        current = self.world.store.current
-        if current is None:
-            return [("", None, self.world, 0)]
-        known = self._rotation.old_before is LoginVerdict.REFUSED and not self.model.without(Guard.OLD_ASKED_ONCE)
-        if known or self._rotation.old_refusals >= REFUSALS_THAT_COUNT:
-            return [("", LoginVerdict.REFUSED, self.world, 0)]
-        tried = registry.login(self.model, self.world, self.me, current.password)
-        return [
-            (f": the old password is {verdict}{label}", verdict, world, verdict is LoginVerdict.REFUSED)
-            for label, verdict, world in tried
-        ]
+    def _unprepared(self, world: World) -> list[Turn]:
+        """Stop for want of what the call needs; not where a reset was made already, which would be forgotten."""
+        if self._rotation.resets and not self.model.without(Guard.RESETS_REMEMBERED):
+            return [Turn("cannot get ready", STEP, finish(world, self.number, "reset", until=1))]
+        return self._stop(world)
+
+    def _stop(self, world: World) -> list[Turn]:
+        """Close the attempt, then the rotation: two writes."""
+        if self.me.attempt == NONE or self._attempt.outcome is not None:
+            return self._stopped(world)
+        attempt = self.book.having(self.me.attempt, outcome=AttemptOutcome.NOT_CALLED)
+        after = commit(self.model, world, self.me, self.me.rotation, attempt)
+        return [self._turn("closes the attempt, and is about to stop", after, attempt=attempt, at="stop")]
+
+    def _stopped(self, world: World) -> list[Turn]:
+        stopped = self.book.having(self.me.rotation, phase=Phase.STOPPED, finished_at=after_arrivals(world.arrivals))
+        world = commit(self.model, world, self.me, stopped)
+        return [Turn("stops", STEP, finish(world, self.number, "report"))]
+
+    def _try_old(self) -> list[Turn]:
+        attempt, rotation = self._attempt, self._rotation
+        seen = self._sees(tried=True)
+        if rotation.old_refusals and not registry.healthy(self.model, self.world):
+            unwell: Changes = {"old_before": LoginVerdict.INCONCLUSIVE}
+            return [
+                self._written("asks no old password: the registry is not well", self.world, ({}, unwell), seen=seen)
+            ]
+        version = self.world.store.find(attempt.old_version or "")
+        assert version is not None
+        turns = []
+        for label, verdict, world in registry.login(self.model, self.world, self.me, version.password):
+            seen = self._sees(tried=True)
+            if self.model.without(Guard.OLD_ASKED_SINCE_CALL):
+                seen = self._sees(tried=True, old=verdict)
+            changes: Changes = {"old_refusals": 0 if verdict is LoginVerdict.ACCEPTED else rotation.old_refusals}
+            if verdict is LoginVerdict.REFUSED:
+                changes = self._old_refused(rotation.old_refusals + 1)
+            said = f"the old password is {verdict}{label} before the call"
+            turns.append(self._written(said, world, (changes, {"old_before": verdict}), seen=seen))
+        return turns
+
+    def _old_refused(self, refusals: int) -> Changes:
+        changes: Changes = {"old_refusals": refusals, "wrong_logins": self._rotation.wrong_logins + 1}
+        if refusals >= REFUSALS_THAT_COUNT:
+            changes["old_verdict"] = LoginVerdict.REFUSED
+        return changes
+
+    def _pause(self, until: int) -> list[Turn]:
+        return [self._turn(f"pauses {until} s", self.world, at="paused", until=until)]
+
+    def _paused(self) -> list[Turn]:
+        return [self._turn("has paused", self.world, at="loop", seen=self._sees(tried=False))]
 
     def _call(self) -> list[Turn]:
         rotation, attempt = self._rotation, self._attempt
@@ -64,8 +97,9 @@ class Calling(Invocation):
             "old_version": rotation.old_version or attempt.old_version,
             "old_before": rotation.old_before or attempt.old_before,
         }
-        turn = self._written('writes "called at"', self.world, (changes, {"called_at": called}), at="send")
-        invariants.at_call(self.world)
+        seen = self._sees(ready_at=moment(FOREVER_AGO))  # nobody looks at it any more
+        turn = self._written('writes "called at"', self.world, (changes, {"called_at": called}), at="send", seen=seen)
+        invariants.at_call(self.world, leaked=leaked(self.model, self.world))
         return [turn]
 
     def _send(self) -> list[Turn]:
@@ -115,14 +149,15 @@ class Calling(Invocation):
         assert answer is not None
         if not answer.readable:
             return [Turn("the escrow refuses, and nothing can be staged", STEP, finish(world, self.number, "reset"))]
-        staged = stored.staged(world, token, answer.password, self._rotation.generation)
+        password = self._understood(answer)
+        staged = stored.staged(world, token, password, self._rotation.generation)
         if staged is None:
             return [Turn("escrow and store refuse", STEP, finish(world, self.number, "reset"))]
         rotation, attempt = was_reset()
         seen = self._sees(kept=True, readable=True)
         both = (rotation, attempt | {"staged": token})
         turn = self._to_write("stages, since the escrow refuses", staged, both, seen)
-        me = turn.world.functions[self.number]._replace(password=answer.password)
+        me = turn.world.functions[self.number]._replace(password=password)
         return [turn._replace(world=put(turn.world, self.number, me))]
 
 

@@ -33,16 +33,39 @@ LIE = replace(_of("a registry that lies once and says it is well", 1, {Fault.LIE
 AWAY = _of("a registry that is away", 3, {Fault.AWAY, Fault.CRASH, Fault.LOST_ANSWER})
 CONSOLE = _of("a person resets in the console", 2, {Fault.CONSOLE, Fault.LOST_ANSWER, Fault.AWAY})
 CONSOLE_PASTE = _of("a reset in the console, pasted unasked", 3, {Fault.CONSOLE, Fault.EARLY_PASTE, Fault.CRASH})
+UNPREPARED = _of("a call that cannot be prepared", 3, {Fault.UNPREPARED, Fault.CRASH, Fault.LOST_ANSWER})
+MISREAD = replace(
+    _of("an answer that is misread until the plan is mended", 2, {Fault.LIE, Fault.CRASH, Fault.WRONG_MEND}),
+    misread=True,
+    resumes=2,
+)
+STAGED = replace(
+    _of("a candidate of an earlier reading", 4, {Fault.ESCROW_REFUSES, Fault.CRASH, Fault.LIE}),
+    healthy_when_down=True,
+    clicks=0,
+    pastes=0,
+)
 ESCROW = _of("an escrow that refuses", 3, {Fault.ESCROW_REFUSES, Fault.CRASH, Fault.AWAY})
 LOST = replace(_of("reason lost", 3, _CALL, {Fault.CRASH}), reason=Reason.LOST, forgotten=True)
+LOST_TWICE = replace(
+    _of("reason lost, and answers lost", 3, {Fault.CRASH, Fault.LOST_ANSWER}),
+    reason=Reason.LOST,
+    forgotten=True,
+    logins_suffice=True,
+)
 LEAK = replace(_of("compromised", 2, _CALL, {Fault.AWAY}), reason=Reason.COMPROMISED)
 LEAK_LIES = replace(
     _of("compromised, and a registry that lies for a while", 3, {Fault.LIE, Fault.LOST_ANSWER}),
     reason=Reason.COMPROMISED,
 )
+LEAK_TWO = replace(
+    _of("a leak while another is met", 1, {Fault.CRASH, Fault.LATE_EFFECT}, _SLOW),
+    reason=Reason.COMPROMISED,
+    requests=2,
+)
 FIRST = replace(_of("first adoption, by a reset", 3, _CALL, {Fault.CRASH}), adopting=True)
 TAKES = _of("taking, without a change mark", 3, _CALL, {Fault.CRASH}, way=Way.TAKES)
-TAKES_MARK = replace(_of("taking, with a change mark", 3, _CALL, {Fault.CRASH}, way=Way.TAKES), mark=True)
+TAKES_MARK = replace(_of("taking, with a change mark", 3, _CALL, {Fault.CRASH, Fault.AWAY}, way=Way.TAKES), mark=True)
 TAKES_LATE = _of(
     "taking, a duplicate with a late call", 2, {Fault.DUPLICATE, Fault.LATE_EFFECT, Fault.LOST_ANSWER}, way=Way.TAKES
 )
@@ -86,9 +109,14 @@ ALL = (
     AWAY,
     CONSOLE,
     CONSOLE_PASTE,
+    UNPREPARED,
+    MISREAD,
+    STAGED,
     ESCROW,
     LOST,
+    LOST_TWICE,
     LEAK,
+    LEAK_TWO,
     LEAK_LIES,
     FIRST,
     TAKES,

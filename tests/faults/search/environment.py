@@ -13,6 +13,7 @@ from tests.faults.search.model import (
     Conflicted,
     Fault,
     FencedOff,
+    Guard,
     Model,
     Turn,
     fail,
@@ -22,6 +23,7 @@ from tests.faults.search.model import (
     later,
     listener,
     losing,
+    owns,
     replaced,
     unused,
 )
@@ -36,6 +38,7 @@ _STEPS: dict[str, Callable[[Model, World, int], list[Turn]]] = {
     "verify": delivering.verify,
     "report": delivering.report,
 }
+_THAT_ENTER = ("reset", "deliver", "verify")
 _FUNCTIONS_AT_ONCE = 3
 _FROZEN = -2
 """Seconds to the deadline at which a function dies, or is frozen."""
@@ -46,7 +49,9 @@ def turns(model: Model, world: World) -> list[Turn]:
     found: list[Turn] = []
     busy = False
     for number, function in enumerate(world.functions):
-        if function.stalled:
+        if function.until > 0:
+            pass  # it waits
+        elif function.stalled:
             woken = replaced(world, number, function._replace(stalled=False))
             found.append(Turn(f"{_name(function)} goes on", STEP, woken))
         else:
@@ -76,15 +81,26 @@ def _name(function: Function) -> str:
 
 
 def _acts(model: Model, world: World, number: int) -> list[Turn]:
-    name = _name(world.functions[number])
+    function = world.functions[number]
+    name = _name(function)
     try:
-        found = _STEPS[world.functions[number].kind](model, world, number)
+        if function.retried and function.at == "enter" and function.kind in _THAT_ENTER:
+            found = [_noted_as_repeated(model, world, number)]
+        else:
+            found = _STEPS[function.kind](model, world, number)
     except Conflicted:
-        where = world.functions[number].kind
-        found = [Turn("meets a conflict", STEP, finish(world, number, where, until=1))]
+        found = [Turn("meets a conflict", STEP, finish(world, number, function.kind, until=1))]
     except FencedOff:
         found = [Turn("is fenced off", STEP, fail(world, number))]
     return [Turn(f"{name} {turn.label}", turn.kind, turn.world) for turn in found]
+
+
+def _noted_as_repeated(model: Model, world: World, number: int) -> Turn:
+    """Note on the lease that a task was called before (`Bench.enter`)."""
+    function = world.functions[number]
+    owns(model, world, function)
+    noted = world if model.without(Guard.RETRIES_SEEN) else opening.repeated(world)
+    return Turn("enters again", STEP, replaced(noted, number, function._replace(retried=False)))
 
 
 def _invoked(world: World, execution: Execution) -> Turn:
@@ -97,7 +113,7 @@ def _invoked(world: World, execution: Execution) -> Turn:
         execution.generation,
         LIFE,
         error=execution.error,
-        retried=execution.retried,
+        retried=execution.retried and execution.where != "report",  # that one does not look
     )
     world = having_execution(world, execution._replace(invoked=True))
     functions = tuple(sorted([*world.functions, function], key=repr)) if world.functions else (function,)
@@ -117,8 +133,7 @@ def _function_faults(model: Model, world: World, number: int) -> list[Turn]:
         found.append(Turn(f"{name} hangs", FAULT, replaced(paid, number, function._replace(stalled=True))))
     if Fault.DUPLICATE in model.config.may and execution is not None:
         left_alone = replaced(paid, number, function._replace(attached=False, stalled=True))
-        retried = execution._replace(retried=True)
-        found.append(Turn(f"{name} is called again, and hangs", FAULT, _again(left_alone, retried)))
+        found.append(Turn(f"{name} is called again, and hangs", FAULT, _again(left_alone, execution)))
     return found
 
 
@@ -126,7 +141,7 @@ def _again(world: World, execution: Execution | None) -> World:
     """Return the world after the state machine heard nothing of a task: it tries it again."""
     if execution is None:
         return world
-    return having_execution(world, execution._replace(invoked=False, until=0))
+    return having_execution(world, execution._replace(invoked=False, until=0, retried=True))
 
 
 def _stopped(model: Model, world: World, execution: Execution) -> Turn:
@@ -230,17 +245,20 @@ def _second(model: Model, world: World) -> World:
         ledger=_ledger_later(model, world.ledger),
         backup=None if world.backup is None else _ledger_later(model, world.backup),
         executions=tuple(each._replace(until=max(each.until - 1, 0)) for each in world.executions),
-        functions=tuple(each._replace(left=each.left - 1) for each in world.functions),
+        functions=tuple(each._replace(left=each.left - 1, until=max(each.until - 1, 0)) for each in world.functions),
     )
     world = world._replace(
         functions=tuple(
             each._replace(
                 rotation=each.rotation if each.rotation < 0 else model.book.later(each.rotation),
                 attempt=each.attempt if each.attempt < 0 else model.book.later(each.attempt),
+                seen=model.book.saw_earlier(each.seen),
                 pending=None
                 if each.pending is None
                 else each.pending._replace(
-                    rotation=model.book.later(each.pending.rotation), attempt=model.book.later(each.pending.attempt)
+                    rotation=model.book.later(each.pending.rotation),
+                    attempt=model.book.later(each.pending.attempt),
+                    seen=model.book.saw_earlier(each.pending.seen),
                 ),
             )
             for each in world.functions

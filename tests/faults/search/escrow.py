@@ -1,7 +1,7 @@
-"""The escrow's part of `reset`: tombstones, and answers that no open attempt waits for (`steps/strays.py`)."""
+"""The escrow's part of `reset`: tombstones, and answers that no open attempt waits for (`steps/reset/strays.py`)."""
 
 from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase
-from rekey.steps import strays
+from rekey.steps.reset import strays
 from tests.faults.search import invariants
 from tests.faults.search.model import Conflicted, FencedOff, Guard, Model, commit, owns
 from tests.faults.search.opening import attempt_of
@@ -52,9 +52,9 @@ def has_stray(model: Model, world: World, function: Function) -> bool:
 
 
 def _adoptable(model: Model, outcome: AttemptOutcome | None) -> bool:
-    return outcome is AttemptOutcome.LOST or (
-        outcome is AttemptOutcome.REPLACED and not model.without(Guard.REPLACED_ADOPTED)
-    )
+    if outcome is AttemptOutcome.REPLACED and model.without(Guard.REPLACED_ADOPTED):
+        return False
+    return outcome in strays._UNDECIDED  # noqa: SLF001 (the product's own list)
 
 
 def _adopted(model: Model, world: World, function: Function, stray: Kept) -> tuple[str, World, Function]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rekey.model.rotation import Phase
 from rekey.protocol import REFUSALS_THAT_COUNT
-from tests.faults.search import environment
+from tests.faults.search import environment, manual
 from tests.faults.search.model import HELP, LIMITS, Configuration, Fault, Model, Violation
 from tests.faults.search.world import OLD, Held, Ledger, Person, Registry, Request, Store, Truth, Version, World
 
@@ -168,11 +168,13 @@ class Search:
         return (same and nothing) or (bool(world.truth.foreign) and nothing)
 
     def _stuck(self, world: World) -> bool:
-        return (
-            self._quiet(world)
-            and self._phase(world) in (Phase.NEEDS_ATTENTION, Phase.READY)
-            and not environment.due(self.model, world)
-        )
+        if not self._quiet(world):
+            return False
+        line = world.ledger.latest
+        if line is not None and manual.stopped_for_good(world, self.model.book.rotation(line.rotation)):
+            return True
+        waits = self._phase(world) in (Phase.NEEDS_ATTENTION, Phase.READY)
+        return waits and not environment.due(self.model, world)
 
     def _needless(self, world: World) -> bool:
         """Whether a person is asked for though the live password is in hand and there are logins left."""
@@ -181,12 +183,17 @@ class Search:
         line, live = world.ledger.latest, world.registry.password
         assert line is not None
         rotation = self.model.book.rotation(line.rotation)
-        if rotation.wrong_logins >= LIMITS.wrong_logins or rotation.logins_spent or world.truth.foreign:
+        spent = rotation.wrong_logins >= LIMITS.wrong_logins or rotation.logins_spent
+        if world.truth.foreign or (spent and not self.model.config.logins_suffice):
             return False
         last = self.model.book.attempt(line.attempts[-1]) if line.attempts else None
         if last is not None and last.outcome is None and last.refusals >= REFUSALS_THAT_COUNT:
             return False  # a registry that lies twice and says it is well is believed
-        readable = any(answer.password == live and (answer.readable or world.mended) for answer in world.answers)
+        clear = not self.model.config.misread or world.mended
+        readable = any(
+            answer.password == live and (world.mended or answer.pasted or (answer.readable and clear))
+            for answer in world.answers
+        )
         current = world.store.current
         in_store = current is not None and current.password == live and current.generation == line.generation
         mine = {self.model.book.attempt(number).store_token for number in line.attempts}

@@ -86,6 +86,22 @@ def _is_claim(attempt: Attempt | None) -> bool:
     return attempt is not None and attempt.kind is AttemptKind.RESET and attempt.called_at is None
 
 
+def _old_forgotten(records: Records, seen: Seen, limits: Limits) -> Step:
+    """Forget, before each attempt's call, that the old password was refused."""
+    rotation, attempt = records.rotation, records.attempt
+    if _is_claim(attempt):
+        rotation = rotation.having(old_refusals=0)
+    return next_act(Records(rotation, attempt, records.way), seen, limits, NOW)
+
+
+def _first_reading(records: Records, seen: Seen, limits: Limits) -> Step:
+    """Take every reading of an answer for the first."""
+    attempt = records.attempt
+    if attempt is not None:
+        attempt = attempt.having(reading=0)
+    return next_act(Records(records.rotation, attempt, records.way), seen, limits, NOW)
+
+
 _DECISIONS: dict[Guard, Decide] = {
     Guard.SETTLE_WITHOUT_ANSWER: _hasty(_without_answer),
     Guard.SETTLE_UNREADABLE: _hasty(_unreadable),
@@ -93,6 +109,8 @@ _DECISIONS: dict[Guard, Decide] = {
     Guard.SECOND_REFUSAL: _one_refusal,
     Guard.CLAIM_DEADLINE: _no_deadline,
     Guard.CLAIM_WAIT: _no_claim_wait,
+    Guard.OLD_ASKED_ONCE: _old_forgotten,
+    Guard.LATER_READING_PROVEN: _first_reading,
 }
 
 
@@ -119,7 +137,10 @@ REMOVALS = (
     Removal(Guard.NEW_PROVEN_FIRST, ask.part_of(ask.LIES)),
     Removal(Guard.OVERTAKEN_CLEANED, ask.LEAK_LIES),
     Removal(Guard.EARLIER_READINGS, ask.TAKES_LIE),
-    Removal(Guard.OLD_ASKED_ONCE, ask.LOST),
+    Removal(Guard.STAGED_READ_ANEW, ask.MISREAD),
+    Removal(Guard.LATER_READING_PROVEN, ask.MISREAD),
+    Removal(Guard.RESETS_REMEMBERED, ask.UNPREPARED),
+    Removal(Guard.OLD_ASKED_ONCE, ask.LOST_TWICE),
     Removal(Guard.STORE_ASKED, ask.RESTORE_TWO),
     Removal(Guard.CLOCK, ask.THAW),
     Removal(Guard.COMPARE_AND_SET, ask.THAW),

@@ -2,7 +2,7 @@
 
 from tests.faults.search.model import LIMITS, Violation
 from tests.faults.search.records import NONE
-from tests.faults.search.world import OLD, Answer, Held, Version, World
+from tests.faults.search.world import MISREAD, OLD, Answer, Held, Version, World
 
 
 def broken(what: str) -> Violation:
@@ -10,10 +10,11 @@ def broken(what: str) -> Violation:
     return Violation(what)
 
 
-def at_call(world: World, *, sending: bool = False) -> None:
+def at_call(world: World, *, sending: bool = False, leaked: bool = False) -> None:
     """Assert that no live password is in hand: kept, staged, or in the store and not delivered yet.
 
     `sending`: "called at" is written. A paste that comes after that comes too late, and the call makes it a wrong one.
+    `leaked`: the one in the store was reported as leaked since, and is not worth delivering.
     """
     live = world.registry.password
     for answer in world.answers:
@@ -23,11 +24,17 @@ def at_call(world: World, *, sending: bool = False) -> None:
     current = world.store.current
     if live == OLD or (current is not None and current.password == live):
         undelivered = current is not None and current.generation and world.consumer.password != live
-        if undelivered and not world.truth.restored:
+        if undelivered and not leaked and not world.truth.restored:
             raise broken("a reset is called though the live password is in the store and not delivered")
         return
     if any(version.password == live for version in world.store.versions):
         raise broken("a reset is called though the live password is staged")
+
+
+def birth(world: World, password: int) -> int:
+    """Return how many requests had arrived when a password came into force."""
+    births = world.truth.births
+    return births[password] if 0 <= password < len(births) else NONE
 
 
 def at_effect(world: World) -> None:
@@ -46,16 +53,19 @@ def at_login(world: World) -> None:
         raise broken(f"{world.truth.wrong} wrong logins")
 
 
-def at_promote(world: World, before: Version | None, after: Version) -> None:
-    """Assert that the store never goes back, and gets what the registry takes, unless somebody else reset it."""
+def at_promote(world: World, before: Version | None, after: Version, *, blind: bool) -> None:
+    """Assert that the store never goes back, and gets what the registry takes, unless somebody else reset it.
+
+    `blind`: an answer may be misread, and nobody could be asked about what was read from it the first time.
+    """
     if before is not None and before.generation > after.generation:
         raise broken(f"generation {after.generation} overwrites {before.generation} in the store")
-    if after.password != world.registry.password and not world.truth.foreign:
+    if after.password != world.registry.password and not world.truth.foreign and not blind:
         raise broken("a password that the registry does not take is promoted")
     twice = [
         password
         for generation, password in world.truth.promoted
-        if generation == after.generation and password != after.password
+        if generation == after.generation and password not in (after.password, MISREAD)
     ]
     untold = world.truth.foreign and world.consumer.generation < after.generation
     if twice and not untold and not world.truth.restored:
@@ -83,6 +93,5 @@ def at_deleting(world: World, answer: Answer | None) -> None:
 
 def at_closing(world: World, arrived: int, password: int) -> None:
     """Assert that a request is closed only by a reset that came after it."""
-    birth = world.truth.births[password] if 0 <= password < len(world.truth.births) else NONE
-    if birth <= arrived:
+    if birth(world, password) <= arrived:
         raise broken("a request is closed by a reset that was called before it arrived")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from rekey.model.rotation import Attempt, Rotation
 from rekey.protocol import Seen
 from tests.faults.search.model import STEP, Model, Turn, commit, replaced
-from tests.faults.search.world import Function, Pending, World
+from tests.faults.search.world import MISREAD, Answer, Function, Pending, World
 
 Changes = dict[str, object]
 """Of a record."""
@@ -30,6 +30,11 @@ class Invocation:
     @property
     def _seen(self) -> Seen:
         return self.book.seen(self.me.seen)
+
+    def _understood(self, answer: Answer) -> int:
+        """Return what is read from an answer that can be read."""
+        misread = self.model.config.misread and not answer.pasted and not self.world.mended
+        return MISREAD if misread else answer.password
 
     def _sees(self, **changes: object) -> int:
         return self.book.saw(replace(self._seen, **changes))  # type: ignore[arg-type]  # names of fields, as given here

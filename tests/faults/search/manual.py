@@ -3,7 +3,7 @@
 from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase, Rotation
 from rekey.model.verdict import LoginVerdict
 from rekey.protocol import Way
-from tests.faults.search.model import FAULT, HELP, STEP, Fault, Guard, Model, Turn
+from tests.faults.search.model import FAULT, HELP, LIMITS, STEP, Fault, Guard, Model, Turn
 from tests.faults.search.opening import attempt_of, rotation_of
 from tests.faults.search.records import NONE, after_arrivals, moment
 from tests.faults.search.world import OLD, Answer, Line, World
@@ -13,7 +13,7 @@ READY_FOR = 3
 """Seconds."""
 
 
-def be_ready(world: World, verdict: LoginVerdict | None, rotation: Rotation, wrong: int) -> dict[str, object]:
+def be_ready(world: World, verdict: LoginVerdict | None, rotation: Rotation) -> dict[str, object]:
     """Return what a rotation becomes that waits for a click."""
     return {
         "phase": Phase.READY,
@@ -21,8 +21,13 @@ def be_ready(world: World, verdict: LoginVerdict | None, rotation: Rotation, wro
         "ready_until": moment(READY_FOR),
         "old_before": verdict,
         "old_version": world.store.current.token if world.store.current else None,
-        "wrong_logins": rotation.wrong_logins + wrong,
+        "wrong_logins": rotation.wrong_logins + (verdict is LoginVerdict.REFUSED),
     }
+
+
+def stopped_for_good(world: World, rotation: Rotation) -> bool:
+    """Whether a rotation stopped because its wrong logins are spent: a person is told, and every next one stops too."""
+    return rotation.phase is Phase.STOPPED and rotation.wrong_logins >= LIMITS.wrong_logins and not world.executions
 
 
 def turns(model: Model, world: World) -> list[Turn]:
@@ -33,18 +38,21 @@ def turns(model: Model, world: World) -> list[Turn]:
     found: list[Turn] = []
     person = world.person
     stuck = phase is Phase.NEEDS_ATTENTION and not world.executions
+    stopped = rotation is not None and stopped_for_good(world, rotation)
     adopting = model.config.adopting and phase is None
-    waited_for = (phase is Phase.READY and model.config.way is Way.MANUAL) or stuck
+    waited_for = (phase is Phase.READY and model.config.way is Way.MANUAL) or stuck or stopped
     last = model.book.attempt(line.attempts[-1]) if line is not None and line.attempts else None
     pasting = last is not None and last.kind is AttemptKind.PASTED and last.outcome is None
     if person.clicks and waited_for and not pasting:
-        found.append(Turn("a person resets in the console", _kind(model, stuck=stuck), _clicked(world)))
+        found.append(Turn("a person resets in the console", _kind(model, stuck=stuck or stopped), _clicked(world)))
     if model.may(world, Fault.CONSOLE):
         paid = _clicked(world._replace(faults=world.faults - 1), spent=False)
         truth = paid.truth._replace(foreign=paid.truth.foreign + 1)
         found.append(Turn("somebody resets in the console unasked", FAULT, paid._replace(truth=truth)))
     if person.pastes and person.known == world.registry.password and (waited_for or adopting):
-        found.append(Turn("pastes the password", _kind(model, stuck=stuck), pasted(model, world, person.known)))
+        found.append(
+            Turn("pastes the password", _kind(model, stuck=stuck or stopped), pasted(model, world, person.known))
+        )
     if model.may(world, Fault.EARLY_PASTE) and person.known == world.registry.password and not waited_for:
         paid = world._replace(faults=world.faults - 1)
         found.append(Turn("pastes the password unasked", FAULT, pasted(model, paid, person.known)))
@@ -57,7 +65,11 @@ def turns(model: Model, world: World) -> list[Turn]:
             found.append(Turn(label, FAULT, pasted(model, paid, password)))
     reset_by_hand = person.known == world.registry.password  # who resets there pastes, and does not resume
     if stuck and person.resumes and rotation is not None and not rotation.completed and not reset_by_hand:
-        found.append(Turn("mends the plan and resumes", HELP, _resumed(model, world)))
+        resumed = _resumed(model, world)
+        found.append(Turn("mends the plan and resumes", HELP, resumed._replace(mended=True)))
+        if model.may(world, Fault.WRONG_MEND) and not world.mended:
+            wrongly = resumed._replace(faults=world.faults - 1)
+            found.append(Turn("mends the plan wrongly and resumes", FAULT, wrongly))
     return found
 
 
@@ -130,13 +142,14 @@ def _resumed(model: Model, world: World) -> World:
     changed = book.having(line.rotation, phase=Phase.RESETTING, wrong_logins=0, problems=())
     attempts = line.attempts
     if attempts and book.attempt(attempts[-1]).outcome is None:
-        last = book.attempt(attempts[-1])
-        anew = book.having(attempts[-1], reading=last.reading + 1, refusals=0, login=None, staged=None, old_refusals=0)
+        last, kept = book.attempt(attempts[-1]), model.without(Guard.STAGED_READ_ANEW)
+        staged = last.staged if kept else None
+        reading = last.reading + (staged is None)
+        anew = book.having(attempts[-1], reading=reading, refusals=0, login=None, staged=staged, old_refusals=0)
         attempts = (*attempts[:-1], anew)
     person = world.person
     return world._replace(
         ledger=world.ledger.having_line(line._replace(rotation=changed, attempts=attempts)),
         person=person._replace(resumes=person.resumes - 1),
-        mended=True,
         truth=world.truth._replace(wrong=0),
     )

@@ -7,8 +7,9 @@ from enum import StrEnum, auto
 from typing import NamedTuple
 
 from rekey.model.request import Reason
+from rekey.model.rotation import Rotation
 from rekey.protocol import Limits, Records, Seen, Step, Way, next_act
-from tests.faults.search.records import NONE, NOW, Book, moment
+from tests.faults.search.records import NONE, NOW, Book, after_arrivals, moment
 from tests.faults.search.world import Execution, Function, Ledger, Line, World
 
 LIFE = 3
@@ -53,6 +54,10 @@ class Fault(StrEnum):
     WRONG_PASTE = auto()
     OLD_PASTE = auto()
     EARLY_PASTE = auto()
+    UNPREPARED = auto()
+    """What the reset call needs cannot be had: the key, the store's version, the change mark."""
+    WRONG_MEND = auto()
+    """A person mends the plan, and the answer is misread all the same."""
 
 
 class Guard(StrEnum):
@@ -79,6 +84,12 @@ class Guard(StrEnum):
     """A proven password also ends the answer of an unproven one that a paste has overtaken."""
     EARLIER_READINGS = auto()
     """A candidate is found under the tokens of earlier readings too."""
+    STAGED_READ_ANEW = auto()
+    """Who resumes has what was staged from a misread answer read anew too."""
+    LATER_READING_PROVEN = auto()
+    """What was read from a misread answer later goes out unproven no more, once it was refused."""
+    RESETS_REMEMBERED = auto()
+    """A rotation that has reset is not stopped where the next call cannot be prepared."""
     OLD_ASKED_ONCE = auto()
     """A refusal of the old password before a call is not asked for again by the next attempt."""
     SECOND_REFUSAL = auto()
@@ -92,7 +103,7 @@ class Guard(StrEnum):
     NONCE = auto()
     LEASE_TAG = auto()
     STORE_ASKED = auto()
-    """Begin asks the store for its generation."""
+    """Begin asks the store for its generation, and so does who gets ready to call."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,10 @@ class Configuration:
     """What the store calls the password is not the registry's: nobody knows that any more."""
     requests: int = 1
     healthy_when_down: bool = False
+    logins_suffice: bool = False
+    """Nobody lies and nobody pastes: the budget of wrong logins has to suffice for what is tried."""
+    misread: bool = False
+    """The plan names another place in the answer than the password's, until it is mended."""
     thaws: bool = False
     """A function that hangs is frozen at its timeout, and goes on at any later time."""
     clicked_at: bool = False
@@ -225,7 +240,7 @@ def finish(world: World, number: int, where: str, **changes: object) -> World:
     if where == "ended":
         others = tuple(each for each in world.executions if each != execution)
         return world._replace(executions=others, ended=None)
-    moved = execution._replace(where=where, invoked=False, until=0)
+    moved = execution._replace(where=where, invoked=False, until=0, retried=False)
     return having_execution(world, moved._replace(**changes))  # type: ignore[arg-type]  # names of fields
 
 
@@ -272,6 +287,24 @@ def later(model: Model, line: Line) -> Line:
     book = model.book
     return line._replace(
         rotation=book.later(line.rotation), attempts=tuple(book.later(attempt) for attempt in line.attempts)
+    )
+
+
+def unmet(model: Model, world: World, rotation: Rotation) -> bool:
+    """Whether a leak is open that a rotation's reset does not meet: it was called before the leak was reported."""
+    called = rotation.called_at
+    return model.config.reason is Reason.COMPROMISED and any(
+        request.open and (called is None or called <= after_arrivals(request.arrived))
+        for request in world.ledger.requests
+    )
+
+
+def leaked(model: Model, world: World) -> bool:
+    """Whether the password in the store was reported as leaked since its reset was called."""
+    current = world.store.current
+    rotations = [model.book.rotation(line.rotation) for line in world.ledger.lines]
+    return current is not None and any(
+        rotation.store_version == current.token and unmet(model, world, rotation) for rotation in rotations
     )
 
 

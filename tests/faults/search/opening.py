@@ -6,15 +6,18 @@ from tests.faults.search.model import (
     LONGEST,
     MARGIN,
     STEP,
+    Conflicted,
     Guard,
     Model,
     Turn,
+    commit,
     finish,
     owns,
     replaced,
+    unmet,
     unused,
 )
-from tests.faults.search.records import moment
+from tests.faults.search.records import after_arrivals, moment
 from tests.faults.search.world import Function, Lease, Ledger, Line, World
 
 REGISTRY = "r"
@@ -28,7 +31,7 @@ def attempt_of(model: Model, world: World, place: tuple[int, int], kind: Attempt
     )
 
 
-def rotation_of(generation: int, reason: Reason, execution: str, attempts: int) -> Rotation:
+def rotation_of(generation: int, reason: Reason, execution: str, attempts: int, wrong_logins: int = 0) -> Rotation:
     """Return a new rotation."""
     return Rotation(
         registry=REGISTRY,
@@ -40,18 +43,23 @@ def rotation_of(generation: int, reason: Reason, execution: str, attempts: int) 
         execution=execution,
         attempts=attempts,
         attempts_before=attempts,
+        wrong_logins=wrong_logins,
     )
 
 
 def begin(model: Model, world: World, number: int) -> list[Turn]:
-    """Return what an invocation of Begin does next: it takes the lease, then opens a rotation."""
+    """Return what an invocation of Begin does next: it takes the lease, closes what is over, opens a rotation."""
     function = world.functions[number]
     if function.at == "open":
+        return _looked(model, world, number)
+    if function.at == "begin anew":
         return _opened(model, world, number)
     if function.redrive:
         return [Turn("redriven: stops", STEP, finish(world, number, "ended"))]
     lease = world.ledger.lease
     if lease is not None and (lease.owner, lease.redrive) == (function.arn, function.redrive):
+        if function.retried and not lease.repeated and not model.without(Guard.RETRIES_SEEN):
+            return [Turn("enters again", STEP, repeated(world))]
         return _with_lease(world, number, lease, "has the lease")
     if lease is not None and lease.owner is not None and _alive(world, lease.owner):
         return [Turn("another has the lease: stops", STEP, finish(world, number, "ended"))]
@@ -63,6 +71,8 @@ def begin(model: Model, world: World, number: int) -> list[Turn]:
     tag = unused(_tags(world))
     taken = Lease(function.arn, function.redrive, lease.epoch + 1 if lease else 1, tag, drain)
     world = world._replace(ledger=world.ledger._replace(lease=taken))
+    if function.retried and not model.without(Guard.RETRIES_SEEN):
+        return [Turn("takes the lease", STEP, renumbered(world))]
     return _with_lease(world, number, taken, "takes the lease")
 
 
@@ -87,6 +97,13 @@ def _with_lease(world: World, number: int, lease: Lease, label: str) -> list[Tur
     return [Turn(label, STEP, renumbered(replaced(world, number, function)))]
 
 
+def repeated(world: World) -> World:
+    """Return the world with it noted on the lease that a task of its owner was called again."""
+    lease = world.ledger.lease
+    assert lease is not None
+    return world._replace(ledger=world.ledger._replace(lease=lease._replace(repeated=True)))
+
+
 def renumbered(world: World) -> World:
     """Return the world with its epochs counted anew in their order, so that they do not grow for ever."""
     leases = [ledger.lease for ledger in (world.ledger, world.backup) if ledger is not None]
@@ -109,32 +126,51 @@ def renumbered(world: World) -> World:
 
 
 def handed_back(model: Model, world: World, *, lingers: bool) -> World:
-    """Return the world with the lease free. `lingers`: a first call of a task may still run."""
+    """Return the world with the lease free. `lingers`: a task was caught, so a call of it may still run."""
     lease = world.ledger.lease
     assert lease is not None
-    linger = LONGEST + MARGIN if lingers and not model.without(Guard.DRAIN_AT_HAND_BACK) else 0
-    free = lease._replace(owner=None, redrive=0, drain=max(lease.drain, linger, 0))
+    waits = (lingers or lease.repeated) and not model.without(Guard.DRAIN_AT_HAND_BACK)
+    free = lease._replace(
+        owner=None, redrive=0, repeated=False, drain=max(lease.drain, LONGEST + MARGIN if waits else 0)
+    )
     return world._replace(ledger=world.ledger._replace(lease=free))
 
 
-def _opened(model: Model, world: World, number: int) -> list[Turn]:
+def _looked(model: Model, world: World, number: int) -> list[Turn]:
+    """Go on with what is open, or close it. Closing and opening the next are two writes."""
     function, book = world.functions[number], model.book
     ledger = owns(model, world, function)
     line = ledger.latest
-    label = "goes on with the rotation"
-    if line is not None and book.rotation(line.rotation).phase.open and _overtaken(model, world, line):
-        line = line._replace(rotation=book.having(line.rotation, phase=Phase.FINISHED))
-        ledger = ledger.having_line(line)
-    if line is not None and book.rotation(line.rotation).phase.open:
+    if line is None or not book.rotation(line.rotation).phase.open:
+        return _opened(model, world, number)
+    why = "overtaken" if _overtaken(model, world, line) else "leaked since" if _leaked_since(model, world, line) else ""
+    if not why:
         line = line._replace(rotation=book.having(line.rotation, execution=function.arn))
-    else:
-        if not any(request.open for request in ledger.requests):
-            lingers = function.retried and not model.without(Guard.RETRIES_SEEN)
-            free = handed_back(model, world._replace(ledger=ledger), lingers=lingers)
-            return [Turn("nothing is asked for: stops", STEP, finish(free, number, "ended"))]
-        line, label = _fresh(model, world, line, function), "opens a rotation"
+        return _entered(model, world, number, line, "goes on with the rotation")
+    function = function._replace(generation=line.generation, rotation=line.rotation)
+    closed = book.having(line.rotation, phase=Phase.FINISHED)
+    world = commit(model, world, function, closed)
+    function = function._replace(rotation=closed, at="begin anew")
+    return [Turn(f"closes the rotation: {why}", STEP, replaced(world, number, function))]
+
+
+def _opened(model: Model, world: World, number: int) -> list[Turn]:
+    function, line = world.functions[number], world.ledger.latest
+    ledger = owns(model, world, function)
+    if function.at == "begin anew" and (line is None or line.rotation != function.rotation):
+        raise Conflicted
+    if not any(request.open for request in ledger.requests):
+        free = handed_back(model, world, lingers=False)
+        return [Turn("nothing is asked for: stops", STEP, finish(free, number, "ended"))]
+    fresh = _fresh(model, world, line, function)
+    if not model.book.rotation(fresh.rotation).wrong_logins:
         world = world._replace(truth=world.truth._replace(wrong=0))
-    world = world._replace(ledger=ledger.having_line(line))
+    return _entered(model, world, number, fresh, "opens a rotation")
+
+
+def _entered(model: Model, world: World, number: int, line: Line, label: str) -> list[Turn]:
+    function, book = world.functions[number], model.book
+    world = world._replace(ledger=world.ledger.having_line(line))
     where = "deliver" if book.rotation(line.rotation).phase in (Phase.DELIVERING, Phase.VERIFYING) else "reset"
     data = {"epoch": function.epoch, "tag": function.tag, "generation": line.generation}
     return [Turn(label, STEP, finish(world, number, where, **data))]
@@ -144,20 +180,36 @@ def _overtaken(model: Model, world: World, line: Line) -> bool:
     current = world.store.current
     if model.without(Guard.STORE_ASKED) or current is None or current.generation < line.generation:
         return False
-    mine = [model.book.attempt(attempt).store_token for attempt in line.attempts]
+    mine = [token for attempt in line.attempts for token in model.book.attempt(attempt).store_tokens]
     return current.token not in [*mine, model.book.rotation(line.rotation).store_version]
+
+
+def _leaked_since(model: Model, world: World, line: Line) -> bool:
+    """Whether a leak was reported that the rotation's completed reset does not meet."""
+    rotation = model.book.rotation(line.rotation)
+    return rotation.completed and rotation.phase is not Phase.NEEDS_ATTENTION and unmet(model, world, rotation)
 
 
 def _fresh(model: Model, world: World, latest: Line | None, function: Function) -> Line:
     """Return a new rotation: above what ledger and store have, or with the number of one that was stopped."""
     current = None if model.without(Guard.STORE_ASKED) else world.store.current
     in_store = current.generation if current is not None else 0
-    generation, attempts = in_store + 1, 0
+    generation, attempts, spent = in_store + 1, 0, 0
     kept: tuple[int, ...] = ()
     if latest is not None:
         last = model.book.rotation(latest.rotation)
         generation = max(latest.generation, in_store) + 1
         if last.phase is Phase.STOPPED and latest.generation > in_store:
             generation, attempts, kept = latest.generation, last.attempts, latest.attempts
-    rotation = rotation_of(generation, model.config.reason, function.arn, attempts)
+            spent = 0 if _asked_since(world, last) else last.wrong_logins
+    rotation = rotation_of(generation, model.config.reason, function.arn, attempts, spent)
     return Line(generation, model.book.add(rotation), kept)
+
+
+def _asked_since(world: World, stopped: Rotation) -> bool:
+    """Whether anybody asked anew since a rotation stopped; else its wrong logins count on."""
+    ended = stopped.finished_at
+    return any(
+        request.open and (ended is None or after_arrivals(request.arrived) >= ended)
+        for request in world.ledger.requests
+    )

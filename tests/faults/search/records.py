@@ -5,6 +5,7 @@ always NOW, and a step of the clock moves them all one second into the past, whe
 that are only compared with each other (a request's arrival, a reset's call) count arrivals instead of seconds.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -109,6 +110,13 @@ class Book:
             number = self._seen_numbers[seen] = len(self._seen)
             self._seen.append(seen)
         return number
+
+    def saw_earlier(self, number: int) -> int:
+        """Return the number of what an invocation saw as it is a second later."""
+        seen = self._seen[number]
+        if seen.ready_at is None:
+            return number
+        return self.saw(replace(seen, ready_at=max(seen.ready_at - _SECOND, moment(FOREVER_AGO))))
 
     def seen(self, number: int) -> Seen:
         """Return what was seen."""

@@ -1,4 +1,4 @@
-"""`steps/reset.py` act by act.
+"""`steps/reset` act by act.
 
 The ledger's write is an act of its own where something else was done first.
 """
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from rekey.model.rotation import AttemptKind, AttemptOutcome, CallEnd, Phase
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import REFUSALS_THAT_COUNT, Act, Seen, Step, Way
+from rekey.protocol import Act, Seen, Step, Way
 from tests.faults.search import escrow, registry, stored
 from tests.faults.search.calling import Calling
 from tests.faults.search.manual import be_ready
-from tests.faults.search.model import LIMITS, STEP, Guard, Turn, commit, finish
+from tests.faults.search.model import LIMITS, STEP, Fault, Guard, Turn, commit, finish
 from tests.faults.search.model import replaced as put
 from tests.faults.search.opening import attempt_of
 from tests.faults.search.records import NONE, moment, seconds
@@ -39,6 +39,8 @@ class Reset(Calling):
             "refused": lambda: self._not_reset(CallEnd.REFUSED),
             "promote": self._promote,
             "clear": self._clear,
+            "paused": self._paused,
+            "stop": lambda: self._stopped(self.world),
         }
         return acts[self.me.at]()
 
@@ -53,6 +55,8 @@ class Reset(Calling):
         acts: dict[Act, Callable[[], list[Turn]]] = {
             Act.CLAIM: self._claim,
             Act.GET_READY: self._get_ready,
+            Act.TRY_OLD: self._try_old,
+            Act.PAUSE: lambda: self._pause(1 if step.until is None else seconds(step.until)),
             Act.CALL: self._call,
             Act.KEEP: self._keep,
             Act.LOOK: self._look,
@@ -78,21 +82,12 @@ class Reset(Calling):
             case Act.DELIVER:
                 return self._leave("deliver", "goes to deliver")
             case Act.STOP:
-                return self._stop()
+                return self._stop(self.world)
             case _:
                 return self._attention(step.why)
 
     def _leave(self, where: str, label: str, until: int = 0) -> list[Turn]:
         return [Turn(label, STEP, finish(self.world, self.number, where, until=until))]
-
-    def _stop(self) -> list[Turn]:
-        world, me = self.world, self.me
-        if me.attempt != NONE and self._attempt.outcome is None:
-            attempt = self.book.having(me.attempt, outcome=AttemptOutcome.NOT_CALLED)
-            world = commit(self.model, world, me, me.rotation, attempt)
-            me = me._replace(attempt=attempt)
-        world = commit(self.model, world, me, self.book.having(me.rotation, phase=Phase.STOPPED))
-        return [Turn("stops", STEP, finish(world, self.number, "report"))]
 
     def _attention(self, why: str) -> list[Turn]:
         world = self.world
@@ -120,7 +115,7 @@ class Reset(Calling):
     def _gate(self) -> list[Turn]:
         in_time = LIMITS.call <= timedelta(seconds=self.me.left)
         if not in_time or not any(request.open for request in self.world.ledger.requests):
-            return self._stop()
+            return self._stop(self.world)
         rotation = self.book.having(
             self.me.rotation, phase=Phase.RESETTING, gate_at=moment(0), reason=self.model.config.reason
         )
@@ -142,8 +137,8 @@ class Reset(Calling):
     def _candidate(self) -> Version | None:
         """Return what this attempt staged; a person who resumes makes another reading of it."""
         attempt, latest_only = self._attempt, self.model.without(Guard.EARLIER_READINGS)
-        readings = [attempt.reading] if latest_only else range(attempt.reading, -1, -1)
-        found = (self.world.store.find(attempt.having(reading=reading).store_token) for reading in readings)
+        tokens = [attempt.store_token] if latest_only else attempt.store_tokens
+        found = (self.world.store.find(token) for token in tokens)
         return next((version for version in found if version is not None), None)
 
     def _read(self) -> list[Turn]:
@@ -151,24 +146,26 @@ class Reset(Calling):
         assert answer is not None
         if not (answer.readable or self.world.mended):
             return self._read_in_vain()
+        password = self._understood(answer)
         if attempt.kind is AttemptKind.RESET:
             seen = self._sees(readable=True)
-            return [self._turn("reads the answer", self.world, seen=seen, password=answer.password)]
+            return [self._turn("reads the answer", self.world, seen=seen, password=password)]
         other = current if current is not None and not self._mine(current.token) else None
-        same = other is not None and other.password == answer.password
+        same = other is not None and other.password == password
         seen = self._sees(readable=True, same_as_current=same)
         if attempt.old_version is None and other is not None:
             changes: Changes = {"old_version": other.token}
             both = (changes, changes)
-            return [self._written("reads the paste", self.world, both, seen=seen, password=answer.password)]
-        return [self._turn("reads the paste", self.world, seen=seen, password=answer.password)]
+            return [self._written("reads the paste", self.world, both, seen=seen, password=password)]
+        return [self._turn("reads the paste", self.world, seen=seen, password=password)]
 
     def _mine(self, token: str) -> bool:
         """Whether the store's version came from this rotation: promoted, and its function died before it said so."""
         line = self.world.ledger.line(self.me.generation)
         if line is None or self.model.without(Guard.OWN_PROMOTION):
             return token == self._attempt.store_token
-        return token in {self.book.attempt(number).store_token for number in self.model.attempts_of(line)}
+        mine = (self.book.attempt(number) for number in self.model.attempts_of(line))
+        return any(token in attempt.store_tokens for attempt in mine)
 
     def _read_in_vain(self) -> list[Turn]:
         attempt, current = self._attempt, self.world.store.current
@@ -199,8 +196,12 @@ class Reset(Calling):
         return [self._to_write("stages", world, ({}, {"staged": token}))]
 
     def _read_mark(self) -> list[Turn]:
-        moved = str(self.world.registry.password) != self._attempt.change_mark
-        return [self._written(f"the mark moved: {moved}", self.world, ({}, {"mark_moved": moved}))]
+        moved, seen = str(self.world.registry.password) != self._attempt.change_mark, self._sees(mark_asked=True)
+        turns = [self._written(f"the mark moved: {moved}", self.world, ({}, {"mark_moved": moved}), seen=seen)]
+        if self.model.may(self.world, Fault.AWAY):
+            away = self.world._replace(faults=self.world.faults - 1)
+            turns.append(self._turn("the mark cannot be read", away, seen=seen))
+        return turns
 
     def _go_on_to_promote(self) -> list[Turn]:
         """Where a function may freeze at any moment, what it had decided and what it does then are two acts."""
@@ -210,17 +211,18 @@ class Reset(Calling):
 
     def _promote(self) -> list[Turn]:
         rotation, attempt = self._rotation, self._attempt
-        world = stored.promoted(self.model, self.world, attempt.staged or "", attempt.old_version)
+        unproven = attempt.login is not LoginVerdict.ACCEPTED
+        blind = self.model.config.misread and unproven and not (attempt.reading and attempt.refusals)
+        world = stored.promoted(self.model, self.world, attempt.staged or "", attempt.old_version, blind=blind)
         if world is None:
             return self._close(AttemptOutcome.SUPERSEDED)
-        accepted = attempt.login is LoginVerdict.ACCEPTED
         changes: Changes = {
             "phase": Phase.DELIVERING,
             "resets": rotation.resets + (attempt.kind is AttemptKind.PASTED),
             "store_version": attempt.staged,
             "promoted_at": moment(0),
             "called_at": rotation.called_at or attempt.called_at,
-            "new_verdict": LoginVerdict.ACCEPTED if accepted else LoginVerdict.UNPROVEN,
+            "new_verdict": LoginVerdict.UNPROVEN if unproven else LoginVerdict.ACCEPTED,
             "problems": (),
         }
         return [self._to_write("promotes", world, (changes, {"promoted_at": moment(0)}))]
@@ -261,12 +263,18 @@ class Reset(Calling):
     def _be_ready(self) -> list[Turn]:
         if self._rotation.gate_at is None:
             return self._gate()
-        turns = []
-        for label, verdict, world, wrong in self._old_tried():
-            rotation = self.book.having(self.me.rotation, **be_ready(world, verdict, self._rotation, wrong))
-            written = commit(self.model, world, self.me, rotation)
-            turns.append(self._turn(f"is ready{label}", written, rotation=rotation))
-        return turns
+        current = self.world.store.current
+        if current is None:
+            return [self._ready("", None, self.world)]
+        tried = registry.login(self.model, self.world, self.me, current.password)
+        return [
+            self._ready(f": the old password is {verdict}{label}", verdict, world) for label, verdict, world in tried
+        ]
+
+    def _ready(self, label: str, verdict: LoginVerdict | None, world: World) -> Turn:
+        rotation = self.book.having(self.me.rotation, **be_ready(world, verdict, self._rotation))
+        written = commit(self.model, world, self.me, rotation)
+        return self._turn(f"is ready{label}", written, rotation=rotation)
 
     def _ask_old(self) -> list[Turn]:
         attempt = self._attempt if self.me.attempt != NONE and self._attempt.outcome is None else None
@@ -286,9 +294,7 @@ class Reset(Calling):
             return self._turn(label, world, seen=seen)
         of_attempt = self.me.attempt != NONE and self._attempt.outcome is None
         refusals = (self._attempt.old_refusals if of_attempt else self._rotation.old_refusals) + 1
-        changes: Changes = {"old_refusals": refusals, "wrong_logins": self._rotation.wrong_logins + 1}
-        if refusals >= REFUSALS_THAT_COUNT:
-            changes["old_verdict"] = verdict
+        changes = self._old_refused(refusals)
         if of_attempt:
             return self._written(label, world, (changes, {"old_refusals": refusals}), seen=seen)
         rotation = self.book.having(self.me.rotation, **changes)

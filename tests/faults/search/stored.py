@@ -14,7 +14,7 @@ def staged(world: World, token: str, password: int, generation: int) -> World | 
     return world._replace(store=world.store._replace(versions=versions))
 
 
-def promoted(model: Model, world: World, token: str, over: str | None) -> World | None:
+def promoted(model: Model, world: World, token: str, over: str | None, *, blind: bool) -> World | None:
     """Return the world with a version in force; None where a higher generation is."""
     version, current = world.store.find(token), world.store.current
     assert version is not None
@@ -23,7 +23,7 @@ def promoted(model: Model, world: World, token: str, over: str | None) -> World 
     faster = current is not None and current.token != over and current.generation > version.generation
     if faster and not model.without(Guard.COMPARE_AND_SET):
         return None
-    invariants.at_promote(world, current, version)
+    invariants.at_promote(world, current, version, blind=blind)
     truth = world.truth
     there = tuple(sorted({*truth.promoted, (version.generation, version.password)}))
     return world._replace(store=world.store._replace(current=version), truth=truth._replace(promoted=there))

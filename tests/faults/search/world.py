@@ -7,6 +7,9 @@ from tests.faults.search.records import NONE
 OLD = 0
 """The password in force at the start. Later ones count upwards; a wrong paste is below zero."""
 
+MISREAD = -6
+"""What a plan that names another place in the answer takes for the password."""
+
 
 class Answer(NamedTuple):
     """What is in an escrow's item: an answer of the registry, or a paste."""
@@ -67,6 +70,8 @@ class Lease(NamedTuple):
     epoch: int
     tag: int
     drain: int
+    repeated: bool = False
+    """A task of the owner was called again."""
 
 
 class Line(NamedTuple):
@@ -120,6 +125,7 @@ class Execution(NamedTuple):
     generation: int = 0
     error: bool = False
     retried: bool = False
+    """The task it is at was called before."""
 
 
 class Pending(NamedTuple):
@@ -154,6 +160,8 @@ class Function(NamedTuple):
     unkept: bool = False
     """Whether an answer was heard that is nowhere else yet."""
     pending: Pending | None = None
+    until: int = 0
+    """Seconds for which it waits with what it has in its memory."""
 
     @property
     def alone_knows(self) -> bool:

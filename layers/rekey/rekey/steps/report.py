@@ -193,7 +193,7 @@ class Report:
         # A definite error is the function's own answer, as "wait" is, and the handler leaves nothing running behind it:
         # the next owner need not wait. After all else, a Task's timeout first of all, a call of Begin may still run.
         # (That it was called before, the lease says.)
-        lingering = bool(error) and error["Error"] not in _DEFINITE
+        lingering = bool(error) and error.get("Error") not in _DEFINITE
         hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=[self._following(again)])
         if self._is_news(why):
             self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=why)
