@@ -119,7 +119,7 @@ def call_after(callback: Callable[[AwsRequest], None]) -> Effect:
     return effect
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Fault:
     """One thing that is to go wrong. `seen` counts the requests that matched, `struck` those it struck."""
 
@@ -166,6 +166,11 @@ class Faults:
         with self._lock:
             self._faults.append(fault)
         return fault
+
+    def remove(self, fault: Fault) -> None:
+        """Lift one fault."""
+        with self._lock:
+            self._faults.remove(fault)
 
     def clear(self) -> None:
         """Let nothing fail any more."""

@@ -152,15 +152,16 @@ class TestSnapshot:
         return latest(opened, name)
 
     def test_a_refusal_is_a_wrong_login(self, opened: BareStack, refusing: Scripted) -> None:
-        begun = self.begin(opened, refusing, BUDGET - 1)
-        assert begun.wrong_logins == BUDGET
+        begun = self.begin(opened, refusing, BUDGET - 2)
+        assert begun.wrong_logins == BUDGET - 1
         assert "refuses the password" in begun.contents_note
         assert begun.snapshot_at is None
 
-    def test_where_none_is_left_no_snapshot_is_taken(self, opened: BareStack, refusing: Scripted) -> None:
-        begun = self.begin(opened, refusing, BUDGET)
+    @pytest.mark.parametrize("spent", [BUDGET - 1, BUDGET])
+    def test_the_last_one_is_the_new_passwords(self, opened: BareStack, refusing: Scripted, spent: int) -> None:
+        begun = self.begin(opened, refusing, spent)
         assert not refusing.got_credentials()
-        assert begun.wrong_logins == BUDGET
+        assert begun.wrong_logins == spent
         assert "could lock the account" in begun.contents_note
 
     def test_a_registry_that_is_away_costs_none(self, opened: BareStack, refusing: Scripted) -> None:

@@ -122,3 +122,13 @@ def test_rotate_goes_on_while_an_open_rotation_is_taken_up_later(stack: FakeStac
     seen = look(Stack(None), "prod-images", request.key)
     assert seen.end is None
     assert seen.step == f"prod-images/1: delivering (unfinished, {WHY}; tried again at 12:30)"
+
+
+def test_what_stopped_an_earlier_request_is_not_the_end_of_a_new_one(stack: FakeStack) -> None:
+    """It may be mended by now: this request's own execution is waited for."""
+    stop_in_begin(stack, LONG_AGO)
+    seen = look(Stack(None), "prod-images", stack.ask().key)
+    assert (seen.step, seen.end) == ("accepted, waiting for the rotation to begin", None)
+    stop_in_begin(stack)
+    seen = look(Stack(None), "prod-images", seen.request.key if seen.request else "")
+    assert (seen.step, seen.end) == (f"not begun: {WHY}", ExitCode.FAILED)

@@ -52,9 +52,14 @@ class Bus:
             code = answer["Entries"][0].get("ErrorCode", "unknown")
             raise Unreachable(f"the event bus did not take the event: {code}")
 
-    def tell(self, what: Told, registry: str, **detail: object) -> None:
-        """Tell whoever listens. A message that cannot be put never touches a rotation: it is logged."""
+    def tell(self, what: Told, registry: str, **detail: object) -> bool:
+        """Tell whoever listens; return whether it was put.
+
+        A message that cannot be put never touches a rotation: it is logged.
+        """
         try:
             self.put(SOURCE, what.value, {"registry": registry, **detail})
         except RekeyError as error:
             logger.error("an event could not be told", extra={"event": what.value, "reason": str(error)})
+            return False
+        return True

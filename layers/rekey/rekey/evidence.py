@@ -39,8 +39,8 @@ def outcome_of(found: Findings) -> Outcome:
     if left or untold:
         return Outcome.UNFINISHED
     decided = rotation.old_version is None or rotation.old_verdict in (LoginVerdict.REFUSED, LoginVerdict.ACCEPTED)
-    proven = rotation.new_verdict is LoginVerdict.ACCEPTED and decided and not _unverified(found)
-    if not proven and not rotation.logins_spent and not found.given_up:
+    asked = (rotation.new_verdict is LoginVerdict.ACCEPTED and decided) or rotation.logins_spent
+    if not found.given_up and (_unverified(found) or not asked):
         return Outcome.UNFINISHED
     if unproven(found):
         return Outcome.NEEDS_ATTENTION

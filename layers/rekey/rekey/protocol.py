@@ -251,7 +251,8 @@ def _by_old_before(rotation: Rotation, attempt: Attempt, seen: Seen, limits: Lim
     goes_on = rotation.reason in (Reason.COMPROMISED, Reason.LOST) or rotation.resets > 0
     if rotation.old_refusals >= REFUSALS_THAT_COUNT:  # a fact that stands is not asked again
         return None if goes_on else Step(Act.STOP, why=OLD_REFUSED)
-    spent = rotation.wrong_logins >= limits.wrong_logins
+    # Where the call goes on whatever the old one says, one login is kept for the new one.
+    spent = rotation.wrong_logins >= limits.wrong_logins - goes_on
     if not seen.tried and not spent:
         return Step(Act.TRY_OLD)
     again = now + limits.refusal_pause

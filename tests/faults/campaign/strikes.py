@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tests.faults.campaign.points import AWS, Kind, Strike
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 AS_OFTEN_AS_ASKED = 3
 """rekey.aws: a client of AWS asks three times at the most."""
 _LONGEST_PATIENCE = 16.0  # seconds; longer than any client of the product waits for an answer
+_UNTIL_GIVEN_UP = 100  # times; a step asks again until the password is held back no longer
 _CANCELLED = "TransactionCanceledException"
 
 
@@ -30,28 +32,33 @@ class Struck:
         self._setting, self._strike = setting, strike
         self._let_go = threading.Event()
         self._password: str | None = None
+        self._withdraw: Callable[[], None] = lambda: None
         self.hit = threading.Event()
 
     def put(self) -> None:
         """Put the fault at its point."""
         point = self._strike.point
         if point.server == AWS:
-            self._setting.world.cloud.faults.add(
-                point.operation, self._on_aws, nth=point.nth, times=self._times, where=self._fits
-            )
+            faults = self._setting.world.cloud.faults
+            fault = faults.add(point.operation, self._on_aws, nth=point.nth, times=self._times, where=self._fits)
+            self._withdraw = partial(faults.remove, fault)
         else:
             server = self._setting.servers[point.server]
-            server.inject(self._on_http, nth=point.nth, times=self._times, when=self._fits)
+            injected = server.inject(self._on_http, nth=point.nth, times=self._times, when=self._fits)
+            self._withdraw = partial(server.withdraw, injected)
 
     def release(self) -> None:
-        """Let go whoever hangs."""
+        """Lift the fault, and let go whoever hangs."""
+        self._withdraw()
         self._let_go.set()
 
     @property
     def _times(self) -> int:
         match self._strike.kind:
-            case Kind.REFUSED_TWICE | Kind.AWAY:
+            case Kind.REFUSED_TWICE:
                 return 2
+            case Kind.AWAY:
+                return _UNTIL_GIVEN_UP
             case Kind.ERROR_BEFORE | Kind.THROTTLE if self._strike.point.server == AWS:
                 return AS_OFTEN_AS_ASKED
             case Kind.ANSWERS_LOST:

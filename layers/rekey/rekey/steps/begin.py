@@ -8,7 +8,7 @@ from datetime import datetime
 
 from rekey import runtime
 from rekey.contracts import Stored
-from rekey.errors import Denied, OutOfTime, RekeyError
+from rekey.errors import Denied, OutOfTime, PlanInvalid, PlanMissing, RekeyError
 from rekey.model.plan import Consumer, EksCluster, GitHubSecret, KubernetesPullSecret, Plan, WebhookConsumer
 from rekey.model.request import Reason, Request
 from rekey.model.rotation import Fence, Phase, Rotation
@@ -80,7 +80,7 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
         # By the plan it is pinned to: a newer one that is broken, or names another store, must not stop what is open.
         pinned = bench.folder(fence.registry, latest.generation).plan()
         if not _overtaken(bench, latest, bench.store(pinned).current()):
-            if not _leaked_since(bench, latest):
+            if not (_leaked_since(bench, latest) and _plan_is_sound(bench, fence.registry)):
                 return bench.ledger.save_one(fence, latest.having(execution=fence.owner))
             why = "a later leak was reported before every consumer was told: the next rotation tells them"
             latest = bench.ledger.save_one(fence, latest.having(phase=Phase.FINISHED, finished_at=now, problems=(why,)))
@@ -118,6 +118,16 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
 def _asked_since(stopped: Rotation, requests: Sequence[Request]) -> bool:
     """Whether anybody asked anew since a rotation stopped; else its wrong logins count on: the account is the same."""
     return any(stopped.finished_at is None or request.arrived_at > stopped.finished_at for request in requests)
+
+
+def _plan_is_sound(bench: Bench, registry: str) -> bool:
+    """Whether a next rotation can begin: else the open one goes on, and its consumers are told at least."""
+    try:
+        bench.plans.pushed(registry)
+    except (PlanInvalid, PlanMissing) as error:
+        logger.error("a later leak waits for a plan", extra={"why": str(error)})
+        return False
+    return True
 
 
 def _leaked_since(bench: Bench, rotation: Rotation) -> bool:
@@ -184,7 +194,7 @@ def _snapshot(bench: Bench, plan: Plan, rotation: Rotation) -> tuple[str, bool]:
     stored = bench.store(plan).current()
     if stored is None:
         return "there was no password to read the contents with before the reset", False
-    if rotation.wrong_logins >= plan.registry.max_wrong_logins:
+    if rotation.wrong_logins >= plan.registry.max_wrong_logins - 1:  # the last one is the new password's
         return "the contents were not read before the reset: another wrong login could lock the account", False
     try:
         contents = bench.registry(plan).contents(stored.password, bench.settings.snapshot_within)

@@ -194,9 +194,9 @@ class Report:
         # the next owner need not wait. After all else, a Task's timeout first of all, a call of Begin may still run.
         # (That it was called before, the lease says.)
         lingering = bool(error) and error.get("Error") not in _DEFINITE
-        hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=[self._following(again)])
-        if self._is_news(why):
+        if self._is_news(why):  # told first: cut off in between, it is told twice rather than never
             self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=why)
+        hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=[self._following(again)])
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
 
     def _is_news(self, why: str) -> bool:

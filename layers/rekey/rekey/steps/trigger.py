@@ -18,7 +18,7 @@ from rekey.errors import Conflict, InputInvalid, PlanInvalid, PlanMissing, Rekey
 from rekey.model.moment import parse
 from rekey.model.names import RegistryName
 from rekey.model.plan import Plan
-from rekey.model.request import Reason, Request, request_key
+from rekey.model.request import Reason, Request, RequestState, request_key
 from rekey.model.rotation import AttemptKind, Phase, Rotation
 from rekey.observability import logger
 from rekey.records.starts import Starts
@@ -66,10 +66,11 @@ def accept(bench: Bench, event: Event, now: datetime) -> Event:
     there, new = bench.ledger.put_request(request)
     told = Told.REQUEST_ACCEPTED if new else Told.REQUEST_JOINED
     bench.bus.tell(told, there.registry, request=there.key, reason=there.reason.value, source=there.source)
-    waiting = _needing_attention(bench, there.registry)
-    if new and there.reason is Reason.COMPROMISED and waiting is not None:
-        _page(bench, waiting, now)
-    started = there.state.value == "open" and start(bench, there.registry)
+    is_open = there.state is RequestState.OPEN
+    waiting = _needing_attention(bench, there.registry) if is_open and there.reason is Reason.COMPROMISED else None
+    if waiting is not None and (waiting.paged_at is None or waiting.paged_at < there.arrived_at):
+        _page(bench, waiting, now)  # asked of the records, not of `new`: Lambda tries an event again
+    started = is_open and start(bench, there.registry)
     return {"request": there.key, "started": [there.registry] if started else []}
 
 
@@ -189,9 +190,9 @@ def _needing_attention(bench: Bench, registry: str) -> Rotation | None:
 def _page(bench: Bench, rotation: Rotation, now: datetime) -> None:
     """Tell once more why a rotation needs attention. Written after it was told: never lost, perhaps told twice."""
     why = "; ".join(rotation.problems)
-    bench.bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
-    with suppress(Conflict):  # whoever wrote at this moment knows of it
-        bench.ledger.note(rotation, rotation.having(paged_at=now))
+    if bench.bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why):
+        with suppress(Conflict):  # whoever wrote at this moment knows of it
+            bench.ledger.note(rotation, rotation.having(paged_at=now))
 
 
 def _due(bench: Bench, registry: str, now: datetime) -> bool:

@@ -97,8 +97,9 @@ class Verification:
         return self._need_attention(why, new_verdict=verdict, new_at=now)
 
     def _need_attention(self, why: str, **changes: object) -> State:
-        self.bench.bus.tell(Told.ATTENTION_NEEDED, self.rotation.registry, rotation=self.rotation.id, why=why)
-        self._save(phase=Phase.NEEDS_ATTENTION, problems=(why,), paged_at=runtime.now(), **changes)
+        told = self.bench.bus.tell(Told.ATTENTION_NEEDED, self.rotation.registry, rotation=self.rotation.id, why=why)
+        paged_at = runtime.now() if told else None  # the tick pages who was not told
+        self._save(phase=Phase.NEEDS_ATTENTION, problems=(why,), paged_at=paged_at, **changes)
         return self.state.to_report(Outcome.NEEDS_ATTENTION)
 
     def _ask_old(self) -> timedelta | None:

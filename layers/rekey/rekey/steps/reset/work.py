@@ -143,13 +143,14 @@ class Work:
             consumers=len(self.plan.consumers),
         )
 
-    def tell_attention(self, why: str) -> None:
-        """Call a person."""
-        self.bench.bus.tell(Told.ATTENTION_NEEDED, self.rotation.registry, rotation=self.rotation.id, why=why)
+    def tell_attention(self, why: str) -> bool:
+        """Call a person. Returns whether the bus took it."""
+        return self.bench.bus.tell(Told.ATTENTION_NEEDED, self.rotation.registry, rotation=self.rotation.id, why=why)
 
     def need_attention(self, why: str) -> State:
         """Write down and tell, once, that a person has to decide; return the state that leads to the report."""
         if self.rotation.phase is not Phase.NEEDS_ATTENTION or self.rotation.problems != (why,):
-            self.tell_attention(why)  # told first: cut off in between, it is told twice rather than never
-            self.save_rotation(phase=Phase.NEEDS_ATTENTION, problems=(why,), paged_at=runtime.now())
+            # Told first: cut off in between, it is told twice rather than never. Who was not told, the tick pages.
+            paged_at = runtime.now() if self.tell_attention(why) else None
+            self.save_rotation(phase=Phase.NEEDS_ATTENTION, problems=(why,), paged_at=paged_at)
         return self.state.to_report(Outcome.NEEDS_ATTENTION)
