@@ -45,8 +45,10 @@ class _Route:
     handler: Handler
 
 
-@dataclass
-class _Injected:
+@dataclass(eq=False)
+class Injected:
+    """A fault that waits for its requests."""
+
     fault: Fault
     when: Predicate
     first: int
@@ -54,6 +56,7 @@ class _Injected:
     seen: int = 0
 
     def strikes(self, request: Request) -> bool:
+        """Count a request, and return whether this fault strikes it."""
         if not self.when(request):
             return False
         self.seen += 1
@@ -63,7 +66,7 @@ class _Injected:
 @dataclass
 class _State:
     routes: list[_Route] = field(default_factory=list)
-    faults: list[_Injected] = field(default_factory=list)
+    faults: list[Injected] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
     bugs: list[Exception] = field(default_factory=list)
@@ -132,10 +135,16 @@ class HttpServer:
         pattern = "".join(f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
         self._state.routes.append(_Route(method, re.compile(pattern), handler))
 
-    def inject(self, fault: Fault, *, nth: int = 1, when: Predicate | None = None, times: int | None = 1) -> None:
+    def inject(self, fault: Fault, *, nth: int = 1, when: Predicate | None = None, times: int | None = 1) -> Injected:
         """Let a fault strike at the nth request from now that fits, `times` times in a row (None: from then on)."""
         last = None if times is None else nth + times - 1
-        self._state.faults.append(_Injected(fault, when or (lambda _: True), nth, last))
+        injected = Injected(fault, when or (lambda _: True), nth, last)
+        self._state.faults.append(injected)
+        return injected
+
+    def withdraw(self, injected: Injected) -> None:
+        """Lift one fault."""
+        self._state.faults.remove(injected)
 
     def hold(
         self, *, nth: int = 1, when: Predicate | None = None, acted: bool = False, seconds: float | None = None
