@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rekey.model.rotation import Phase
 from tests.e2e import rotating
 
 if TYPE_CHECKING:
@@ -42,23 +41,20 @@ class TestWhoeverNeverAnswers:
         assert _still_connected(company.world.cloud, receiver) == []
         assert _threads(company.world.cloud, "distribute") == _threads(company.world.cloud, "notify")
 
-    def test_a_registry_is_not_called_a_second_time(self, company: Company) -> None:
-        """What the late call did when it was let go is for a person to find out: nothing is reset on top of it."""
+    def test_a_reset_call_is_given_up_and_its_outcome_looked_for(self, company: Company) -> None:
+        """It took effect, and its answer never comes: the old password is dead, so the call is made once more."""
         control_plane = company.world.cloudraya
-        held = control_plane.hold(when=rotating.is_reset(company))
+        held = control_plane.hold(when=rotating.is_reset(company), acted=True)
         arn = rotating.start(company)
         held.wait_until_reached(rotating.PATIENCE)
         execution = rotating.ended(company, arn)
-        assert execution.error == "AttentionNeeded"
+        assert execution.status == "SUCCEEDED"
         assert _failures(execution) == []
         assert _still_connected(company.world.cloud, control_plane) == []
         assert _threads(company.world.cloud, "reset") == _threads(company.world.cloud, "notify")
         held.release()
-        rotating.wait_until(lambda: company.resets == 1)
         rotating.tick_in_vain(company)
-        assert len(rotating.reset_calls(company)) == 1
-        assert rotating.latest(company).phase is Phase.NEEDS_ATTENTION
-        assert rotating.written(company) == []
+        assert company.resets == len(rotating.reset_calls(company)) == 2
 
 
 def _answers(execution: Execution, state: str) -> list[bool]:

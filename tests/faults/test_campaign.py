@@ -47,7 +47,7 @@ def test_every_rotation_converges(campaign: tuple[Sequence[Point], Sequence[Resu
     """Whatever goes wrong, nothing is lost, nothing leaks, and everybody has the password in the end."""
     _, results = campaign
     assert [str(result) for result in results if not result.converged] == []
-    assert "lost=0 leaked=0 extra_resets=0" in table.sums(results)
+    assert "lost=0 leaked=0 extra_resets=0" in table.sums([result.outcome("cloudraya") for result in results])
 
 
 def test_a_lost_answer_costs_one_more_reset(campaign: tuple[Sequence[Point], Sequence[Result]]) -> None:
@@ -117,7 +117,10 @@ def test_what_went_wrong_is_counted() -> None:
     strike = Strike(Point(Task("verify"), AWS, "s3:GetObject"), Kind.HANG)
     good, bad = running.Result(Case("c1", (strike,)), resets=1), running.Result(Case("c2", (strike,)), resets=3)
     bad.lost, bad.leaked = True, 2
-    assert table.sums([good, bad]) == "points=2 converged=1 lost=1 leaked=1 extra_resets=2"
+    assert (
+        table.sums([good.outcome("cloudraya"), bad.outcome("cloudraya")])
+        == "points=2 converged=1 lost=1 leaked=1 extra_resets=2"
+    )
 
 
 def _definition() -> dict[str, Any]:

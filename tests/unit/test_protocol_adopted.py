@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from rekey.model.rotation import AttemptOutcome, Phase
+from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase
 from rekey.model.verdict import LoginVerdict
 from rekey.protocol import Act, Seen, Way
 from tests.unit.reset_states import (
@@ -38,13 +38,22 @@ class TestReadable:
         assert next_of(accepted, ASKED, way=way).act is Act.STAGE
         assert next_of(accepted.having(staged="v2"), ASKED, way=way).act is Act.PROMOTE
 
-    @pytest.mark.parametrize("same", [True, False])
-    def test_refused_twice_or_in_the_store_already_it_is_deleted_then_stale(self, way: Way, *, same: bool) -> None:
-        useless = adopted() if same else adopted(login=LoginVerdict.REFUSED, refusals=2)
+    @pytest.mark.parametrize("same", [True, False], ids=["in the store already", "a paste, refused twice"])
+    def test_what_is_of_no_use_is_deleted_then_stale(self, way: Way, *, same: bool) -> None:
+        refused = adopted(adopted=AttemptKind.PASTED, login=LoginVerdict.REFUSED, refusals=2)
+        useless = adopted() if same else refused
         seen = replace(READABLE, same_as_current=same)
         assert next_of(useless, seen, way=way).act is Act.DELETE
         step = next_of(useless, replace(seen, deleted=True), way=way)
         assert (step.act, step.outcome) == (Act.CLOSE, AttemptOutcome.STALE)
+
+    def test_an_answer_refused_twice_is_kept_unless_the_stores_password_is_still_good(self, way: Way) -> None:
+        """The plan may read the wrong field, and this may be the only copy of the password in force."""
+        refused = adopted(login=LoginVerdict.REFUSED, refusals=2, old_version="v1")
+        assert next_of(refused, READABLE, way=way).act is Act.ASK_OLD
+        assert next_of(refused, replace(READABLE, old=LoginVerdict.ACCEPTED), way=way).act is Act.DELETE
+        assert next_of(refused.having(old_refusals=2), READABLE, way=way).act is Act.ATTENTION
+        assert next_of(refused.having(old_version=None), READABLE, way=way).act is Act.ATTENTION
 
     def test_a_crash_after_its_deletion_closes_it_too(self, way: Way) -> None:
         step = next_of(adopted(), NOTHING_FOUND, way=way)

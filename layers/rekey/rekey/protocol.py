@@ -164,7 +164,7 @@ def next_act(records: Records, seen: Seen, limits: Limits, now: datetime) -> Ste
     if seen.readable is None:
         return Step(Act.READ)
     if not seen.readable:
-        return _unreadable(records.rotation, attempt, seen, limits, now)
+        return _undecided(records, attempt, seen, limits, now)
     return _with_password(records, attempt, seen, limits, now)
 
 
@@ -323,8 +323,9 @@ WRONG_LOGINS_SPENT = (
 )
 
 
-def _unreadable(rotation: Rotation, attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
-    """Keep an answer that cannot be understood. Only an old password that is still good says that nothing happened."""
+def _undecided(records: Records, attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
+    """Keep an answer that gives no good password. Only an old one that is still good says that nothing happened."""
+    rotation = records.rotation
     adopted = attempt.kind is AttemptKind.ADOPTED  # nobody knows what was asked before its call: ask the store's now
     to_ask = attempt.old_version is not None and (adopted or attempt.old_before is LoginVerdict.ACCEPTED)
     if now < _settled_at(attempt, limits):  # also before a person is called, who would reset while it may still act
@@ -332,7 +333,7 @@ def _unreadable(rotation: Rotation, attempt: Attempt, seen: Seen, limits: Limits
     known = adopted and attempt.old_version == rotation.old_version  # asked for an earlier attempt: a fact that stands
     refusals = max(attempt.old_refusals, rotation.old_refusals) if known else attempt.old_refusals
     if not to_ask or refusals >= REFUSALS_THAT_COUNT:
-        return Step(Act.ATTENTION, why=seen.unreadable)
+        return Step(Act.ATTENTION, why=seen.unreadable or _refused(records.way))
     if seen.old is LoginVerdict.ACCEPTED and adopted:
         return Step(Act.CLOSE, outcome=AttemptOutcome.STALE) if seen.deleted else Step(Act.DELETE)
     if seen.old is LoginVerdict.ACCEPTED:
@@ -344,6 +345,9 @@ def _with_password(records: Records, attempt: Attempt, seen: Seen, limits: Limit
     if attempt.login is LoginVerdict.ACCEPTED:
         return Step(Act.PROMOTE) if attempt.staged else Step(Act.STAGE)
     refused = attempt.refusals >= REFUSALS_THAT_COUNT
+    if refused and attempt.kind is AttemptKind.ADOPTED and not attempt.is_paste and not seen.same_as_current:
+        # Perhaps the plan reads the wrong field: the answer may still be the only copy of what is in force.
+        return _undecided(records, attempt, seen, limits, now)
     if attempt.kind is not AttemptKind.RESET and (seen.same_as_current or refused):
         return Step(Act.CLOSE, outcome=_wrong(attempt)) if seen.deleted else Step(Act.DELETE)
     if _set_is_uncertain(records, attempt):

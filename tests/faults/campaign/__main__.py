@@ -14,12 +14,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.faults.campaign import cases, recording, running, table
+from tests.faults.campaign import cases, outcome, recording, running, table
 from tests.faults.campaign.setting import OVERRIDES
 from tests.sandbox.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tests.faults.campaign.points import Case, Point
     from tests.faults.campaign.running import Result
@@ -37,16 +37,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = cases.pairs(points, options.pairs, random.Random(seed)) if options.pairs else cases.singles(points)  # noqa: S311
     if options.only:
         chosen = [case for case in chosen if re.search(options.only, str(case))]
+    earlier = outcome.load(OUT) if options.resume else []
+    done = {(one.registry, one.case) for one in earlier if one.converged}
+    chosen = [case for case in chosen if (options.registry, str(case)) not in done][: options.at_most]
     table.say(f"{len(points)} points, {len(chosen)} cases" + (f", seed {seed}" if options.pairs else ""))
-    results = _run(chosen, options)
-    seconds = time.monotonic() - began
-    table.save(OUT, results, seed if options.pairs else None, seconds)
-    table.say("\n".join(["", *table.rows(results), ""]))
-    wrong = [result for result in results if not result.converged]
-    for result in wrong:
-        table.say(result)
-    table.say(f"{table.sums(results)} seconds={seconds:.0f}")
-    return 1 if wrong or not results else 0
+    again = {(options.registry, str(case)) for case in chosen}
+    outcomes = [one for one in earlier if (one.registry, one.case) not in again]
+    for results in _run(chosen, options):
+        outcomes += [result.outcome(options.registry) for result in results]
+        outcome.save(OUT, outcomes, table.sums(outcomes), seed if options.pairs else None, time.monotonic() - began)
+        table.say(f"{len(outcomes)}: {table.sums(outcomes)}")
+    table.say("\n".join(["", *table.rows(outcomes), ""]))
+    wrong = [one for one in outcomes if not one.converged]
+    for one in wrong:
+        table.say(f"{one.registry} {one.case}: {'; '.join(one.wrong)}")
+    table.say(f"{table.sums(outcomes)} seconds={time.monotonic() - began:.0f}")
+    return 1 if wrong or not outcomes else 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -55,9 +61,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the double faults; printed where it is not given")
     parser.add_argument("--registry", choices=["cloudraya", "harbor"], default="cloudraya")
     parser.add_argument("--only", metavar="PATTERN", help="run the cases whose text the regular expression is found in")
+    parser.add_argument("--resume", action="store_true", help="keep what out/faults.json has, and run what it has not")
+    parser.add_argument("--at-most", type=int, metavar="N", help="run the first N of these cases")
     parser.add_argument("--processes", type=int, default=2, help="worlds at the same time")
     parser.add_argument("--at-once", type=int, default=4, help="rotations at the same time in each world")
-    parser.add_argument("--each", type=int, default=60, help="cases after which a world is made anew")
+    parser.add_argument("--each", type=int, default=120, help="cases after which a world is made anew")
     return parser.parse_args(arguments)
 
 
@@ -66,17 +74,15 @@ def _recorded(kind: Kind) -> list[Point]:
         return recording.record(world, "recorded", kind)
 
 
-def _run(chosen: Sequence[Case], options: argparse.Namespace) -> list[Result]:
+def _run(chosen: Sequence[Case], options: argparse.Namespace) -> Iterator[list[Result]]:
+    """Run the cases in several worlds, and give the results of each when it is through."""
     parts = [chosen[first : first + options.each] for first in range(0, len(chosen), options.each)]
-    results: list[Result] = []
     # Moto keeps everything in its modules, so there is one world a process, and a new process for each.
     with ProcessPoolExecutor(options.processes, get_context("spawn"), max_tasks_per_child=1) as pool:
         for future in as_completed(
             [pool.submit(running.run, part, options.at_once, options.registry) for part in parts]
         ):
-            results += future.result()
-            table.say(f"{len(results)} of {len(chosen)}: {table.sums(results)}")
-    return sorted(results, key=lambda result: result.case.name)
+            yield future.result()
 
 
 if __name__ == "__main__":

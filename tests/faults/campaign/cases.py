@@ -43,16 +43,21 @@ NEVER_ENTERED = {
     "ConsumersFailed": "consumers that need a person",
 }
 """States that no case enters, each with why."""
+_TELLING = (Role.RESET_CALL, Role.SET_CALL, Role.ESCROW_WRITE, Role.NEW_LOGIN)
 _NOT_IN_PAIRS = (Kind.GATEWAY_AFTER, Kind.REFUSED_TWICE)
 
 
 def singles(points: Sequence[Point]) -> list[Case]:
-    """Return every fault at every point. Neighbours are far apart in the list, so that one world gets all sorts."""
+    """Return every fault at every point. The reset itself comes first.
+
+    Of the others neighbours are far apart in the list, so that one world gets all sorts.
+    """
     strikes = [Strike(point, kind) for point in points for kind in kinds_of(point)]
     states = {point.operation: point for point in points if point.server == MACHINE}
     strikes += [Strike(states[state], kind) for kind, state in _ONCE.items()]
     stride = 7
     spread = [(strike,) for first in range(stride) for strike in strikes[first::stride]]
+    spread.sort(key=lambda strikes: strikes[0].point.role not in _TELLING)
     return _numbered([*_off_the_way(points), *spread])
 
 

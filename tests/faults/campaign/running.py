@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.faults.campaign import canaries, checks, recovery
+from tests.faults.campaign import canaries, checks, recovery, table
+from tests.faults.campaign.outcome import Outcome
 from tests.faults.campaign.points import OF_THE_MACHINE, Case, Strike
 from tests.faults.campaign.setting import OVERRIDES, Setting
 from tests.faults.campaign.stops import Stop
 from tests.faults.campaign.strikes import Struck
-from tests.faults.campaign.table import say
 from tests.sandbox.world import World
 
 if TYPE_CHECKING:
@@ -39,14 +39,28 @@ class Result:
     hit: bool = False
 
     @property
-    def extra_resets(self) -> int:
-        """Resets beyond those that this fault makes unavoidable."""
-        return max(0, self.resets - self.case.most_resets)
-
-    @property
     def converged(self) -> bool:
         """Whether everything is as it has to be."""
         return not (self.wrong or self.lost or self.leaked)
+
+    def outcome(self, kind: Kind) -> Outcome:
+        """Return what is written down of it."""
+        what, fault = table.labels(self.case)
+        return Outcome(
+            registry=kind,
+            case=str(self.case),
+            what=what,
+            kind=fault,
+            converged=self.converged,
+            struck=self.hit,
+            resets=self.resets,
+            expected_resets=(self.case.fewest_resets, self.case.most_resets),
+            person=self.had_to,
+            lost=self.lost,
+            leaked=self.leaked,
+            wrong=tuple(self.wrong),
+            seconds=round(self.seconds, 1),
+        )
 
     def __str__(self) -> str:
         end = "converged" if self.converged else "WRONG: " + "; ".join(self.wrong)
@@ -67,7 +81,7 @@ def run_in(world: World, cases: Sequence[Case], at_once: int, kind: Kind = "clou
     def one(case: Case) -> Result:
         result = _run(world, case, kind, secrets)
         if not result.converged:
-            say(result)
+            table.say(result)
         return result
 
     with ThreadPoolExecutor(at_once) as pool:
@@ -78,7 +92,7 @@ def run_in(world: World, cases: Sequence[Case], at_once: int, kind: Kind = "clou
         result.leaked = found.get(result.case.name, 0)
         if result.leaked:
             result.wrong.append(f"{result.leaked} secrets leaked")
-            say(result)
+            table.say(result)
     return results
 
 

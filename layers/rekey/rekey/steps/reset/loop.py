@@ -132,7 +132,7 @@ def _prepare(work: Work, act: Act) -> State | None:
 def _be_ready(work: Work) -> None:
     """`manual`: try the old password, note the store's version, tell a person to click."""
     now, stored, verdict = runtime.now(), work.store.current(), None
-    if stored is not None:
+    if stored is not None and work.rotation.wrong_logins < work.limits.wrong_logins:
         verdict = work.registry.login(stored.password).verdict
     where = work.registry.where if isinstance(work.registry, Manual) else ""
     work.save_rotation(

@@ -1,0 +1,63 @@
+"""What came of a case, as it is written down: what out/faults.json holds and the table is made of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One case of one registry type. `what` and `kind` are its row in the table, `expected_resets` are the bounds."""
+
+    registry: str
+    case: str
+    what: str
+    kind: str
+    converged: bool
+    struck: bool
+    resets: int
+    expected_resets: tuple[int, int]
+    person: bool
+    lost: bool
+    leaked: int
+    wrong: tuple[str, ...]
+    seconds: float
+
+    @property
+    def extra_resets(self) -> int:
+        """Resets beyond those that this fault makes unavoidable."""
+        return max(0, self.resets - self.expected_resets[1])
+
+
+def save(path: Path, outcomes: Sequence[Outcome], sums: str, seed: int | None, seconds: float) -> None:
+    """Write everything down."""
+    path.parent.mkdir(exist_ok=True)
+    document = {
+        "format": FORMAT,
+        "sums": sums,
+        "seed": seed,
+        "seconds": round(seconds, 1),
+        "cases": [asdict(outcome) for outcome in outcomes],
+    }
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def load(path: Path) -> list[Outcome]:
+    """Return what was written down; nothing where there is no file, or one of another format."""
+    if not path.exists():
+        return []
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if document["format"] != FORMAT:
+        return []
+    return [
+        Outcome(**{**case, "expected_resets": tuple(case["expected_resets"]), "wrong": tuple(case["wrong"])})
+        for case in document["cases"]
+    ]
