@@ -46,13 +46,7 @@ STAGED = replace(
     pastes=0,
 )
 ESCROW = _of("an escrow that refuses", 3, {Fault.ESCROW_REFUSES, Fault.CRASH, Fault.AWAY})
-LOST = replace(_of("reason lost", 3, _CALL, {Fault.CRASH}), reason=Reason.LOST, forgotten=True)
-LOST_TWICE = replace(
-    _of("reason lost, and answers lost", 3, {Fault.CRASH, Fault.LOST_ANSWER}),
-    reason=Reason.LOST,
-    forgotten=True,
-    logins_suffice=True,
-)
+LOST = replace(_of("reason lost", 3, _CALL, {Fault.CRASH}), reason=Reason.LOST, forgotten=True, logins_suffice=True)
 LEAK = replace(_of("compromised", 2, _CALL, {Fault.AWAY}), reason=Reason.COMPROMISED)
 LEAK_LIES = replace(
     _of("compromised, and a registry that lies for a while", 3, {Fault.LIE, Fault.LOST_ANSWER}),
@@ -114,7 +108,6 @@ ALL = (
     STAGED,
     ESCROW,
     LOST,
-    LOST_TWICE,
     LEAK,
     LEAK_TWO,
     LEAK_LIES,
@@ -136,4 +129,4 @@ ALL = (
 
 def part_of(configuration: Configuration) -> Configuration:
     """Return what can be looked at in seconds: one fault less, and not too many states."""
-    return replace(configuration, faults=max(configuration.faults - 1, 1), most=40_000)
+    return replace(configuration, faults=max(configuration.faults - 1, 1), most=25_000)

@@ -94,6 +94,12 @@ def _old_forgotten(records: Records, seen: Seen, limits: Limits) -> Step:
     return next_act(Records(rotation, attempt, records.way), seen, limits, NOW)
 
 
+def _none_kept(records: Records, seen: Seen, limits: Limits) -> Step:
+    """Let the old password have the last wrong login too."""
+    kept = int(_is_claim(records.attempt))
+    return next_act(records, seen, replace(limits, wrong_logins=limits.wrong_logins + kept), NOW)
+
+
 def _first_reading(records: Records, seen: Seen, limits: Limits) -> Step:
     """Take every reading of an answer for the first."""
     attempt = records.attempt
@@ -110,6 +116,7 @@ _DECISIONS: dict[Guard, Decide] = {
     Guard.CLAIM_DEADLINE: _no_deadline,
     Guard.CLAIM_WAIT: _no_claim_wait,
     Guard.OLD_ASKED_ONCE: _old_forgotten,
+    Guard.LOGIN_KEPT: _none_kept,
     Guard.LATER_READING_PROVEN: _first_reading,
 }
 
@@ -133,14 +140,14 @@ REMOVALS = (
     Removal(Guard.DRAIN_AT_HAND_BACK, _faults(ask.TWO, 1, Fault.DUPLICATE)),
     Removal(Guard.CLAIM_DEADLINE, _faults(ask.LATE, 1, Fault.DUPLICATE)),
     Removal(Guard.ESCROW, _faults(ask.ONE, 1, Fault.CRASH)),
-    Removal(Guard.NONCE, ask.RESTORE_LATE),
+    Removal(Guard.NONCE, _faults(ask.RESTORE_LATE, 2, Fault.RESTORE, Fault.GARBAGE)),
     Removal(Guard.NEW_PROVEN_FIRST, ask.part_of(ask.LIES)),
     Removal(Guard.OVERTAKEN_CLEANED, ask.LEAK_LIES),
     Removal(Guard.EARLIER_READINGS, ask.TAKES_LIE),
     Removal(Guard.STAGED_READ_ANEW, ask.MISREAD),
     Removal(Guard.LATER_READING_PROVEN, ask.MISREAD),
-    Removal(Guard.RESETS_REMEMBERED, ask.UNPREPARED),
-    Removal(Guard.OLD_ASKED_ONCE, ask.LOST_TWICE),
+    Removal(Guard.RESETS_REMEMBERED, _faults(ask.UNPREPARED, 2, Fault.UNPREPARED, Fault.LOST_ANSWER)),
+    Removal(Guard.LOGIN_KEPT, ask.part_of(ask.LOST)),
     Removal(Guard.STORE_ASKED, ask.RESTORE_TWO),
     Removal(Guard.CLOCK, ask.THAW),
     Removal(Guard.COMPARE_AND_SET, ask.THAW),
@@ -150,10 +157,13 @@ REMOVALS = (
 HARMLESS = (
     Removal(Guard.CLAIM_WAIT, _faults(ask.LATE, 1, Fault.DUPLICATE)),
     Removal(Guard.LEASE_TAG, ask.RESTORE_TWO),
+    Removal(Guard.OLD_ASKED_ONCE, ask.LOST),
 )
 """Without it the search finds nothing.
 
 The wait for another's claim: closing that attempt and writing "called at" follow from the same record, so one of them
 fails. It saves attempts and logins. The tag: the fence names owner and redrive too, a name is in use once, and Begin is
-the only function that takes a lease: what it writes follows from records as well.
+the only function that takes a lease: what it writes follows from records as well. That
+the old password is not asked again before the next call: asking leaves the last login to the new one, so it costs
+nothing that is needed here. An account that locks sooner would feel it.
 """

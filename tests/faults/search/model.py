@@ -90,6 +90,8 @@ class Guard(StrEnum):
     """What was read from a misread answer later goes out unproven no more, once it was refused."""
     RESETS_REMEMBERED = auto()
     """A rotation that has reset is not stopped where the next call cannot be prepared."""
+    LOGIN_KEPT = auto()
+    """Where the call goes on whatever the old password says, the last wrong login is the new one's."""
     OLD_ASKED_ONCE = auto()
     """A refusal of the old password before a call is not asked for again by the next attempt."""
     SECOND_REFUSAL = auto()
