@@ -175,12 +175,14 @@ class TestKeptAnswer:
         assert after.reading == 2
         assert len(set(after.store_tokens)) == 3
 
-    def test_a_password_that_is_staged_already_is_not_read_again(self, opened: BareStack, fence: Fence) -> None:
-        """Its copy in the store may be the only one: the escrow had refused it, or the registry took ours."""
+    def test_what_is_staged_already_is_staged_anew_and_still_found(self, opened: BareStack, fence: Fence) -> None:
+        """It may have been misread, or be the only copy: the escrow had refused it, or the registry took ours."""
         before = tried(opened, fence, stuck(opened, fence), staged="v1", login=LoginVerdict.REFUSED, refusals=2)
         resume(opened, fence.registry)
         (after,) = opened.ledger.attempts(fence.registry, 1)
-        assert (after.staged, after.store_token) == ("v1", before.store_token)
+        assert after.staged is None
+        assert after.store_tokens == [after.store_token, before.store_token]
+        assert after.store_token != before.store_token
         assert (after.login, after.refusals) == (None, 0)
 
     @pytest.mark.parametrize("outcome", [AttemptOutcome.WRONG_PASTE, AttemptOutcome.LOST, AttemptOutcome.REFUSED])

@@ -141,7 +141,7 @@ REMOVALS = (
     Removal(Guard.CLAIM_DEADLINE, _faults(ask.LATE, 1, Fault.DUPLICATE)),
     Removal(Guard.ESCROW, _faults(ask.ONE, 1, Fault.CRASH)),
     Removal(Guard.NONCE, _faults(ask.RESTORE_LATE, 2, Fault.RESTORE, Fault.GARBAGE)),
-    Removal(Guard.NEW_PROVEN_FIRST, ask.part_of(ask.LIES)),
+    Removal(Guard.NEW_PROVEN_FIRST, _faults(ask.LIES, 2, Fault.LIE)),
     Removal(Guard.OVERTAKEN_CLEANED, ask.LEAK_LIES),
     Removal(Guard.EARLIER_READINGS, ask.TAKES_LIE),
     Removal(Guard.STAGED_READ_ANEW, ask.MISREAD),

@@ -32,9 +32,10 @@ def resume(ledger: Ledger, registry: str, plan_version: str, now: datetime) -> R
     attempts = ledger.attempts(registry, rotation.generation)
     if attempts and attempts[-1].outcome is None:
         last = attempts[-1]
-        # A password that is staged already is not read again: its copy in the store may be the only one.
-        reading = last.reading + (last.staged is None)
-        anew = last.having(reading=reading, refusals=0, login=None, old_refusals=0, rev=secrets.token_hex(8))
+        # What is staged was perhaps misread: it is staged anew. Where it is all there is, its earlier token finds it.
+        anew = last.having(
+            reading=last.reading + 1, refusals=0, login=None, staged=None, old_refusals=0, rev=secrets.token_hex(8)
+        )
         writes.append(following(last, anew))
     before = ledger.again(registry)
     again = Again(registry=registry, tries=0, at=now, rev=secrets.token_hex(8))

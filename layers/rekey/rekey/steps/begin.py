@@ -163,7 +163,7 @@ def _overtaken(bench: Bench, rotation: Rotation, stored: Stored | None) -> bool:
     if stored.version == rotation.store_version:
         return False
     attempts = bench.ledger.attempts(rotation.registry, rotation.generation)
-    return stored.version not in [attempt.store_token for attempt in attempts]
+    return stored.version not in [token for attempt in attempts for token in attempt.store_tokens]
 
 
 def _lay_out(bench: Bench, fence: Fence, rotation: Rotation) -> Rotation:

@@ -118,13 +118,20 @@ def _ask_gate(work: Work) -> State | None:
 
 
 def _prepare(work: Work, act: Act) -> State | None:
-    """Get ready, or stage. What fails before the call stops the rotation: nothing has happened."""
+    """Get ready, or stage. What fails before the first call stops the rotation: nothing has happened.
+
+    After an earlier call whose answer was lost the old password is dead: the attempt is given back, and made again.
+    """
     try:
         changes: dict[str, object] = call.get_ready(work) if act is Act.GET_READY else {"staged": call.stage(work)}
     except RekeyError as error:
         if work.latest.kind is not AttemptKind.RESET or work.latest.called_at is not None:
             raise
-        return _stop(work, (str(error),))
+        if not work.rotation.resets:
+            return _stop(work, (str(error),))
+        logger.error("the next call could not be prepared", extra={"why": str(error)})
+        work.save({"outcome": AttemptOutcome.NOT_CALLED})
+        return work.state.to(Next.WAIT, until=runtime.now() + work.limits.ask_again)
     work.save(changes)
     return None
 
