@@ -245,6 +245,27 @@ class TestResuming:
         free(opened, registry, generation=1, phase=Phase.DELIVERING, store_version=version, shards=1)
         assert run(opened, registry).next is Next.DELIVER
 
+    def test_nor_is_one_that_was_promoted_before_its_answer_was_read_anew(
+        self, opened: BareStack, registry: str
+    ) -> None:
+        """The promotion was not written down, and then somebody resumed: the token is that of the first reading."""
+        fence = opened.fence(registry)
+        rotation = opened.rotation(fence, generation=1, phase=Phase.RESETTING, shards=1)
+        pin(opened, registry)
+        first = Attempt(
+            registry=registry, generation=1, number=1, kind=AttemptKind.RESET, nonce="n", deadline=runtime.now()
+        )
+        opened.ledger.save(fence, rotation.having(attempts=1), first.having(reading=1))
+        text = json.dumps({"registry": registry, "username": registry, "password": "x", "generation": 1})
+        client: Any = opened.aws.client("secretsmanager")
+        client.put_secret_value(
+            SecretId=f"registries/{registry}", SecretString=text, ClientRequestToken=first.store_token
+        )
+        _, write = opened.leases().hand_back_write(fence, runtime.now(), may_linger=False)
+        opened.table.write(write)
+        state = run(opened, registry)
+        assert (state.next, state.generation) == (Next.RESET, 1)
+
     def test_a_plan_that_was_broken_since_does_not_stop_it(self, opened: BareStack, registry: str) -> None:
         """What is open goes by the plan it is pinned to."""
         pin(opened, registry)

@@ -165,3 +165,12 @@ class TestTaking:
         (attempt,) = taking.bench.ledger.attempts(taking.name, 1)
         assert (attempt.outcome, attempt.called_at) == (AttemptOutcome.NOT_CALLED, None)
         assert (taking.rotation.phase, taking.rotation.resets) == (Phase.STOPPED, 0)
+
+    def test_after_a_reset_whose_answer_was_lost_it_is_tried_again_instead(self, taking: Taking) -> None:
+        """Stopped, the rotation would forget that the old password is dead, and every later one would stop on it."""
+        taking.write(resets=1, gate_at=runtime.now(), phase=Phase.RESETTING)
+        taking.opened.aws.faults.add(STORE, aws_faults.refuse(), times=None)
+        assert taking.reset().next is Next.WAIT
+        (attempt,) = taking.bench.ledger.attempts(taking.name, 1)
+        assert (attempt.outcome, attempt.called_at) == (AttemptOutcome.NOT_CALLED, None)
+        assert (taking.rotation.phase, taking.rotation.resets) == (Phase.RESETTING, 1)
