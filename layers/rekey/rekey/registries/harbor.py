@@ -7,8 +7,8 @@ and any call whose secret is empty, missing or misspelt rotates to one that Harb
 import json
 import secrets as random
 import string
-import time
 
+from rekey import runtime
 from rekey.contracts import Answer, TakesPassword
 from rekey.errors import NotSent, RekeyError, Unfit
 from rekey.model import plan
@@ -139,7 +139,7 @@ def _unusable(robot: Robot) -> str:
     """Return why Harbor answers 401 to this robot's right secret; empty where it does not."""
     if robot.disabled:
         return "is disabled: a new secret would not work either; enable it, or name another"
-    if robot.expired(time.time()):
+    if robot.expired(runtime.now().timestamp()):
         return "is expired: a new secret would not work either; make it live longer, or name another"
     return ""
 

@@ -55,18 +55,17 @@ def get_ready(work: Work) -> dict[str, object]:
 def try_old(work: Work) -> None:
     """Try the old password before the call. A refusal counts when the registry is well between it and the next."""
     attempt = work.latest
-    login, refusals = Login(LoginVerdict.INCONCLUSIVE, "refused, and then the registry was not well"), 0
-    if not work.rotation.old_refusals or work.registry.healthy():
+    refusals = work.rotation.old_refusals
+    login = Login(LoginVerdict.INCONCLUSIVE, "refused, and then the registry was not well")
+    if not refusals or work.registry.healthy():
         stored = work.store.read(StoreVersion(attempt.old_version or ""))
         login = work.registry.login(stored.password)
     work.saw(tried=True)
     found: dict[str, object] = {"old_before": login.verdict, "said": login.detail}
     if login.verdict is LoginVerdict.REFUSED:
-        work.note_old_refused(found, work.rotation.old_refusals + 1)
-        return
-    if login.verdict is not LoginVerdict.ACCEPTED:
-        refusals = work.rotation.old_refusals
-    work.save(found, old_refusals=refusals)
+        work.note_old_refused(found, refusals + 1)
+    else:
+        work.save(found, old_refusals=0 if login.verdict is LoginVerdict.ACCEPTED else refusals)
 
 
 def send(work: Work) -> None:
