@@ -24,7 +24,7 @@ from tests.faults.campaign.points import (
     Strike,
     Task,
 )
-from tests.faults.campaign.setting import OVERRIDES
+from tests.faults.campaign.setting import HOST, OVERRIDES
 from tests.sandbox.world import World
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ DEFINITION = Path(__file__).parents[2] / "statemachine" / "rotation.asl.json"
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sequence[Point], Sequence[Result]]:
     """Return the points that a recording found, and what came of some cases."""
-    with World(tmp_path_factory.mktemp("campaign"), OVERRIDES) as world:
+    with World(tmp_path_factory.mktemp("campaign"), OVERRIDES, HOST) as world:
         points = recording.record(world, "recorded")
         return points, running.run_in(world, cases.representative(points), at_once=4)
 
