@@ -41,6 +41,8 @@ class Invocation:
     arn: str
     payload: bytes
     timeout: float
+    deadline: float = 0.0
+    """When it times out, as time.time() has it; from the delivery on."""
     delivered: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
     result: bytes = b""
@@ -122,10 +124,17 @@ class Worker:
         return True
 
     @property
-    def event(self) -> bytes | None:
-        """The event it is at work on."""
-        invocation = self._current
-        return None if invocation is None else invocation.payload
+    def current(self) -> Invocation | None:
+        """The invocation it is at work on."""
+        return self._current
+
+    def pause(self) -> None:
+        """Let the process stand still in the middle of its work."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End the process and everything it started with SIGKILL, and wait for its end."""
@@ -151,6 +160,7 @@ class Worker:
         with self._delivering:
             if invocation is None or self._abandoned:
                 return None
+            invocation.deadline = time.time() + invocation.timeout
             invocation.delivered.set()
         return invocation
 
@@ -240,11 +250,10 @@ class _RuntimeHandler(BaseHTTPRequestHandler):
         if self.path != f"{_API}/invocation/next" or invocation is None:
             self.close_connection = True
             return
-        deadline = time.time() + invocation.timeout
         headers = {
             "Content-Type": "application/json",
             "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
-            "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
+            "Lambda-Runtime-Deadline-Ms": str(int(invocation.deadline * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": invocation.arn,
         }
         self._reply(200, headers, invocation.payload)

@@ -64,11 +64,17 @@ class ProcessRecord:
 
 @dataclass(frozen=True, slots=True)
 class AtWork:
-    """A process in the middle of an invocation; `kill` ends it with SIGKILL."""
+    """A process in the middle of an invocation, which times out at `deadline`, as time.time() has it.
+
+    `kill` ends it with SIGKILL; `pause` lets it stand still until `resume`.
+    """
 
     function: str
     event: bytes
+    deadline: float
     kill: Callable[[], None]
+    pause: Callable[[], None]
+    resume: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,11 @@ class LambdaHost:
         with self._lock:
             callers = list(self._callers) if caller is None else [one for one in [caller] if one in self._callers]
             workers = [(self._function_of[one], self._callers[one]) for one in callers]
-        return [AtWork(name, event, worker.kill) for name, worker in workers if (event := worker.event) is not None]
+        return [
+            AtWork(name, current.payload, current.deadline, worker.kill, worker.pause, worker.resume)
+            for name, worker in workers
+            if (current := worker.current) is not None
+        ]
 
     def function(self, name: str) -> Function:
         """Return the function with this name, ARN or short name. Raises KeyError."""
