@@ -10,19 +10,12 @@ from rekey.errors import Unreachable
 from rekey.model.rotation import Phase
 from rekey.model.state import Outcome
 from tests.sandbox import aws_faults
-from tests.unit.bare_stack import BareStack
 from tests.unit.test_report import ERROR, WRITE, Execution, good
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.unit.bare_stack import BareStack
 
 DENIED = {"Error": "Denied", "Cause": '{"errorMessage": "the store denies writing: give the role its right"}'}
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 def after(opened: BareStack, tries: int, **rotation: object) -> Execution:
