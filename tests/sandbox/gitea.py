@@ -149,7 +149,8 @@ class Gitea(ServerProcess):
                 "OFFLINE_MODE": "true",
                 **({"STATIC_ROOT_PATH": str(static)} if static.is_dir() else {}),
             },
-            "database": {"DB_TYPE": "sqlite3", "PATH": str(self._folder / "gitea.db")},
+            "database": {"DB_TYPE": "sqlite3", "PATH": str(self._folder / "gitea.db"), "SQLITE_JOURNAL_MODE": "WAL"},
+            "oauth2": {"ENABLED": "false"},  # it would make an RSA key first, for seconds
             "security": {
                 "INSTALL_LOCK": "true",
                 "SECRET_KEY": secrets.token_hex(32),
