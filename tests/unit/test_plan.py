@@ -136,7 +136,7 @@ def test_every_kind_of_registry_is_read(registry: dict[str, Any]) -> None:
         (
             "store.name",
             "rekey/prod",
-            ["store.name: must not begin with `rekey/`: that is for Rekey's own credentials, not for their readers"],
+            ["store.name: must not begin with `rekey/`: what Rekey keeps for itself is there, and no reader looks"],
         ),
         ("consumers.0.repository", "web", ["consumers[0].repository: must be OWNER/NAME, such as `acme/web`"]),
         (
