@@ -153,9 +153,7 @@ class Run:
 
     def _stored(self) -> Iterator[Place]:
         """Yield the store: it holds this registry's passwords, and no other secret."""
-        client, name = self._company.world.cloud.client("secretsmanager"), self._company.secret_name
-        for version in client.list_secret_version_ids(SecretId=name, IncludeDeprecated=True)["Versions"]:
-            text = client.get_secret_value(SecretId=name, VersionId=version["VersionId"])["SecretString"]
+        for text in self._company.store.everything():
             yield Place("store", text.encode(), frozenset({OLD, NEW}))
 
     def _said_to_aws(self) -> Iterator[Place]:
