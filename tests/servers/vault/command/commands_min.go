@@ -6,7 +6,7 @@
 package command
 
 import (
-	"github.com/hashicorp/vault/builtin/credential/aws"
+	aws "github.com/hashicorp/vault/builtin/credential/aws"
 	_ "github.com/hashicorp/vault/helper/builtinplugins"
 	"github.com/hashicorp/vault/sdk/physical/file"
 )

@@ -7,7 +7,7 @@ package builtinplugins
 
 import (
 	kubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
-	"github.com/hashicorp/vault/builtin/credential/aws"
+	aws "github.com/hashicorp/vault/builtin/credential/aws"
 )
 
 func extendAddonPlugins(plugins *registry) {
