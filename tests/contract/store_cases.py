@@ -181,10 +181,10 @@ class VaultCase(StoreCase):
         self.vault.door.inject(faults.drop(), times=None)
 
     def deny_writing(self) -> None:
-        self.allow(without(self.policy, "data/rekey/", "create", "update"))
+        self.allow(without(self.policy, "/data/rekey/", "create", "update"))
 
     def deny_promoting(self) -> None:
-        self.allow(without(self.policy, "data/registries/", "create", "update"))
+        self.allow(without(self.policy, "/data/registries/", "create", "update"))
 
     def restore(self) -> None:
         self.vault.door.clear_faults()

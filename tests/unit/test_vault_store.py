@@ -21,11 +21,12 @@ from rekey.stores import vault as adapter
 from tests.contract.store_cases import REGISTRY, Surroundings, VaultCase
 from tests.sandbox import faults
 from tests.sandbox.vault_policy import least_policy, without
+from tests.sandbox.wire import Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rekey.stores.vault import VaultStore
+    from rekey.contracts import Store
     from tests.sandbox.wire import Predicate, Request
 
 
@@ -57,7 +58,7 @@ def candidate(generation: int = 1) -> Candidate:
     )
 
 
-def put_in_force(store: VaultStore, generation: int) -> StoreVersion:
+def put_in_force(store: Store, generation: int) -> StoreVersion:
     version = store.stage(candidate(generation), token())
     store.promote(version, None)
     return version
@@ -234,13 +235,13 @@ class TestTwoWriters:
         """Twenty times at once, by check-and-set alone: each knows nothing of the other."""
         for turn in range(20):
             low, high = 2 * turn + 1, 2 * turn + 2
-            stores = {low: case.at(), high: case.at()}
+            stores: dict[int, Store] = {low: case.at(), high: case.at()}
             versions = {number: store.stage(candidate(number), token()) for number, store in stores.items()}
             together = threading.Barrier(2)
 
             def promote(
                 number: int,
-                stores: dict[int, VaultStore] = stores,
+                stores: dict[int, Store] = stores,
                 versions: dict[int, StoreVersion] = versions,
                 together: threading.Barrier = together,
             ) -> None:
@@ -265,9 +266,18 @@ class TestTwoWriters:
             other.promote(higher, None)
 
         case.vault.door.inject(faults.call(be_faster), when=writes(case))
-        with pytest.raises(Superseded, match="holds generation 3, and this is 2"):
+        with pytest.raises(Superseded, match=rf"holds generation 3, and version {late} is gone"):
             case.store.promote(late, None)
         assert (case.reader_sees() or {})["version"] == higher
+
+    def test_a_candidate_that_nobody_removed_is_overtaken_as_well(self, case: VaultCase) -> None:
+        """The one that overtook it was cut off before it tidied up."""
+        late = case.store.stage(candidate(2), token())
+        higher = case.store.stage(candidate(3), token())
+        case.vault.door.inject(faults.drop(), when=asks("LIST", "/metadata/"), times=None)
+        case.store.promote(higher, None)
+        with pytest.raises(Superseded, match="holds generation 3, and this is 2"):
+            case.store.promote(late, None)
 
     def test_others_that_write_all_the_time_are_a_conflict(self, case: VaultCase) -> None:
         version = case.store.stage(candidate(), token())
@@ -299,7 +309,7 @@ class TestTwoWriters:
 
     def test_a_write_that_vault_refuses_for_another_reason_is_no_conflict(self, case: VaultCase) -> None:
         version = case.store.stage(candidate(), token())
-        refused = faults.answer(faults.Response.json({"errors": ["no"]}, 400))
+        refused = faults.answer(Response.json({"errors": ["no"]}, 400))
         case.vault.door.inject(refused, when=writes(case), times=None)
         with pytest.raises(Unfit, match="though nobody else wrote"):
             case.store.promote(version, None)
@@ -347,13 +357,13 @@ class TestWhatACheckProves:
             case.store.check(token())
 
     def test_what_answers_without_comparing_is_found_out(self, case: VaultCase) -> None:
-        taken = faults.answer(faults.Response.json({"data": {"version": 1}}))
+        taken = faults.answer(Response.json({"data": {"version": 1}}))
         case.vault.door.inject(taken, when=writes(case), times=None)
         with pytest.raises(Unfit, match="compares nothing before it sets"):
             case.store.check(token())
 
     def test_what_another_wrote_under_its_path_is_a_conflict(self, case: VaultCase) -> None:
-        other = faults.answer(faults.Response.json({"data": {"data": {"a": "b"}, "metadata": {"version": 1}}}))
+        other = faults.answer(Response.json({"data": {"data": {"a": "b"}, "metadata": {"version": 1}}}))
         case.vault.door.inject(other, when=asks("GET", f"/data/rekey/{case.path}/"), times=None)
         with pytest.raises(Conflict, match="holds what no check wrote"):
             case.store.check(token())

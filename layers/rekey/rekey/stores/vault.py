@@ -134,9 +134,11 @@ class VaultStore:
         Raises Superseded, NotFound. A value in another shape is replaced: a password that works goes before it.
         """
         mine = self._kept(engine, version, latest)
-        if mine is None or mine.data is None:
-            raise self._gone(version)
         theirs, number = _generation_in(latest), latest.number if latest else 0
+        if mine is None or mine.data is None:
+            if theirs:  # which only one that is later than a candidate removes
+                raise Superseded(f"{self._what} holds generation {theirs}, and version {version} is gone")
+            raise self._gone(version)
         if theirs > _generation_in(mine):
             raise Superseded(f"{self._what} holds generation {theirs}, and this is {_generation_in(mine)}")
         if engine.write(self._part.path, mine.data, number):

@@ -53,7 +53,7 @@ class Vault:
 class Engine:
     """The engine while it is open. Logs in when it is first asked, and again where the token has ended.
 
-    All methods raise CredentialUnusable, Denied, NotFound (nothing is mounted there, or no auth method), Unfit,
+    All methods raise CredentialUnusable, Denied, NotFound (nothing is mounted there), Unfit,
     Unintelligible, Unreachable.
     """
 

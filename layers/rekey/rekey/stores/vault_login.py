@@ -3,7 +3,7 @@
 from hvac.api import AuthMethods
 
 from rekey import aws, http
-from rekey.errors import CredentialUnusable, Denied, NotFound
+from rekey.errors import CredentialUnusable, Denied
 from rekey.model import plan
 from rekey.model.origin import Origin
 from rekey.secrets import Secrets
@@ -13,8 +13,8 @@ from rekey.stores.vault_wire import Absent, Refused, Wire
 def log_in(part: plan.VaultStore, secrets: Secrets, wire: Wire) -> None:
     """Give the wire a token.
 
-    Raises CredentialUnusable where a credential is missing, or Vault refuses it; NotFound where the auth method is not
-    enabled; Unintelligible, Unreachable.
+    Raises CredentialUnusable where a credential is missing, where Vault refuses it, or where no auth method is enabled;
+    Unintelligible, Unreachable.
     """
     wire.token = None
     if isinstance(part.auth, plan.VaultToken):
@@ -22,13 +22,12 @@ def log_in(part: plan.VaultStore, secrets: Secrets, wire: Wire) -> None:
         return
     try:
         _call(part, secrets, wire)
-    except (Denied, Refused):
+    except Refused:
         raise CredentialUnusable(f"{wire.service} refuses the login {_way(part.auth)}") from None
-    except Absent:
-        mount = part.auth.mount
-        raise NotFound(
-            f"{wire.service} has no auth method at auth/{mount}: `vault auth enable -path={mount} "
-            f"{_kind(part.auth)}`, or give the plan's `auth` another `mount`"
+    except (Denied, Absent):  # Vault says the same of a path where nothing is enabled
+        raise CredentialUnusable(
+            f"{wire.service} refuses the login {_way(part.auth)} And is an auth method enabled at "
+            f"auth/{part.auth.mount}/ (`vault auth list`)?"
         ) from None
 
 
@@ -58,11 +57,6 @@ def _call(part: plan.VaultStore, secrets: Secrets, wire: Wire) -> None:
             methods.aws.iam_login(
                 keys.access_key, keys.secret_key, keys.token, server, auth.aws, mount_point=auth.mount
             )
-
-
-def _kind(auth: plan.VaultLogin) -> str:
-    kinds = {plan.VaultAppRole: "approle", plan.VaultAws: "aws", plan.VaultJwt: "jwt"}
-    return kinds.get(type(auth), "kubernetes")
 
 
 def _way(auth: plan.VaultLogin) -> str:

@@ -119,8 +119,9 @@ class Wire(Base):
         return Unintelligible(f"{self.service} answered {status} to {doing}")
 
     def _absent(self, response: httpx.Response, doing: str) -> RekeyError:
-        try:
-            answer = http.json_object(response, self.service, doing)
+        try:  # to a PATCH of a key that does not exist there is nothing, and it is called JSON
+            empty = not response.content and response.headers.get("content-type") == "application/json"
+            answer = {} if empty else http.json_object(response, self.service, doing)
         except Unintelligible:
             return Unfit(
                 f"{self.service} answered 404 to {doing}, and not as Vault does: does the plan's `address` lead to it?"
