@@ -11,15 +11,24 @@ from tests.sandbox.world import OTHER_REGISTRY
 
 if TYPE_CHECKING:
     from tests.e2e.front import Front
+    from tests.sandbox.company_store import StoreKind
     from tests.sandbox.wire import Json, JsonObject
     from tests.sandbox.world import Company, Kind, World
 
 _numbers = itertools.count(1)
 
 
-def new(world: World, front: Front, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company:
+def new(
+    world: World,
+    front: Front,
+    kind: Kind = "cloudraya",
+    *,
+    adopted: bool = True,
+    store: StoreKind | None = None,
+    **policy: Json,
+) -> Company:
     """Return a company that no other test knows; `policy` is that of its plan."""
-    company = world.company(f"company-{next(_numbers)}", kind, adopted=adopted)
+    company = world.company(f"company-{next(_numbers)}", kind, adopted=adopted, store=store)
     company.document["registry"]["endpoint"] = front.url
     for namespace, name in company.pull_secrets:
         entries: JsonObject = {

@@ -11,14 +11,17 @@ from tests.e2e import companies
 from tests.e2e.front import Front
 from tests.sandbox import iam
 from tests.sandbox.cloudraya import documented_answer
+from tests.sandbox.company_store import InVault
 from tests.sandbox.http_server import HttpServer
 from tests.sandbox.lambdas import HostSettings
 from tests.sandbox.webhook_receiver import new_secret
 from tests.sandbox.world import World
+from tests.servers.requirement import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.sandbox.company_store import StoreKind
     from tests.sandbox.wire import Json
     from tests.sandbox.world import Company, Kind
 
@@ -40,7 +43,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class NewCompany(Protocol):
     """Sets a company up that no other test knows; `policy` is that of its plan."""
 
-    def __call__(self, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company: ...
+    def __call__(
+        self, kind: Kind = "cloudraya", *, adopted: bool = True, store: StoreKind | None = None, **policy: Json
+    ) -> Company: ...
 
 
 @pytest.fixture(scope="session")
@@ -72,14 +77,20 @@ def new_company(world: World, front: Front) -> Iterator[NewCompany]:
     """Set companies up; afterwards every fault is lifted, and nothing of them is left open."""
     made: list[Company] = []
 
-    def make(kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company:
-        made.append(companies.new(world, front, kind, adopted=adopted, **policy))
+    def make(
+        kind: Kind = "cloudraya", *, adopted: bool = True, store: StoreKind | None = None, **policy: Json
+    ) -> Company:
+        if store == "vault":
+            require("vault")
+        made.append(companies.new(world, front, kind, adopted=adopted, store=store, **policy))
         return made[-1]
 
     yield make
     world.cloud.faults.clear()
     for server in (front, world.cloudraya, world.harbor, world.github, world.kubernetes, world.receiver):
         server.clear_faults()
+    if any(isinstance(company.store, InVault) for company in made):
+        world.vault.door.clear_faults()
     world.cloudraya.reset_answer = documented_answer
     for company in made:
         companies.close(company)

@@ -204,7 +204,7 @@ class World:
     def vault(self) -> VaultService:
         """The Vault, started when it is first asked for. Raises `ServerMissingError`."""
         if self._vault is None:
-            self._vault = self._exit.enter_context(VaultService(table.fetch("vault", lambda _: None)))
+            self._vault = self._exit.enter_context(VaultService(table.find("vault")))
         return self._vault
 
     @property
