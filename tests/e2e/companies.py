@@ -1,9 +1,15 @@
-"""Sets companies up for these tests: behind the door, with a reset call that is given up after seconds."""
+"""Sets companies up for these tests: behind the door, with a reset call that is given up after seconds.
+
+REKEY_STORE=vault in the environment has all of them keep their passwords in Vault.
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.e2e import rotating
 from tests.sandbox.cloudraya import RESET_PATH
@@ -15,6 +21,8 @@ if TYPE_CHECKING:
     from tests.sandbox.wire import Json, JsonObject
     from tests.sandbox.world import Company, Kind, World
 
+STORE: StoreKind = "vault" if os.environ.get("REKEY_STORE") == "vault" else "secrets-manager"
+about_secrets_manager = pytest.mark.skipif(STORE != "secrets-manager", reason="it is about Secrets Manager")
 _numbers = itertools.count(1)
 
 

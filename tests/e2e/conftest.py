@@ -11,9 +11,9 @@ from tests.e2e import companies
 from tests.e2e.front import Front
 from tests.sandbox import iam
 from tests.sandbox.cloudraya import documented_answer
-from tests.sandbox.company_store import InVault
 from tests.sandbox.http_server import HttpServer
 from tests.sandbox.lambdas import HostSettings
+from tests.sandbox.vault_company import InVault
 from tests.sandbox.webhook_receiver import new_secret
 from tests.sandbox.world import World
 from tests.servers.requirement import require
@@ -57,8 +57,11 @@ def webhook_key() -> str:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, webhook_key: str) -> Iterator[World]:
     """Open the world; in the end, see that AWS would have allowed every call that a function made in any test."""
+    if companies.STORE == "vault":
+        require("vault")
     # Starting a process costs more than half a second: four of a function race as well as ten.
-    with World(tmp_path_factory.mktemp("world"), OVERRIDES, HostSettings(concurrency=4)) as world:
+    settings = HostSettings(concurrency=4)
+    with World(tmp_path_factory.mktemp("world"), OVERRIDES, settings, companies.STORE) as world:
         world.put_credential("rekey/webhook-soc", "*", "*", key=webhook_key)
         yield world
         denied = iam.forbidden(iam.rights_of(world.cloud.template), iam.made_in(world.cloud, world.cloud.requests))

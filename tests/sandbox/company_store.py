@@ -1,4 +1,4 @@
-"""Where a company's password is kept: a secret of Secrets Manager, or a path of a real Vault."""
+"""Where a company's password is kept: a secret of Secrets Manager, or a path of a real Vault (vault_company)."""
 
 from __future__ import annotations
 
@@ -6,21 +6,29 @@ import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
 
+from tests.sandbox.aws_faults import Answer, error_answer, refuse
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tests.sandbox.aws import Cloud
-    from tests.sandbox.vault_service import VaultService
+    from tests.sandbox.aws_faults import Act, AwsRequest
     from tests.sandbox.wire import JsonObject
 
 StoreKind = Literal["secrets-manager", "vault"]
 
 
 class CompanyStore(ABC):
-    """The place of one company's password, as those see it who are not Rekey."""
+    """The place of one company's password, as those see it who are not Rekey, and what can happen there."""
 
     part: JsonObject
     """The plan's `store`."""
+    elsewhere: JsonObject
+    """The plan's `store`, aimed at a place that does not exist."""
+    not_there: str
+    """What is said of `elsewhere`."""
+    denial: str
+    """What is said where nobody may write."""
 
     @abstractmethod
     def put(self, fields: Mapping[str, object]) -> None:
@@ -36,20 +44,48 @@ class CompanyStore(ABC):
 
     @abstractmethod
     def everything(self) -> list[str]:
-        """Return every value there is or was, as text."""
+        """Return every value there is or was, as JSON."""
 
     @abstractmethod
     def look_up(self, reference: Mapping[str, str]) -> Mapping[str, Any]:
         """Return the fields that a webhook's reference points at, by nothing but that. Raises LookupError."""
+
+    @abstractmethod
+    def stagings(self) -> list[int]:
+        """Return the requests that wrote a candidate, by their numbers in the wire's one sequence."""
+
+    @abstractmethod
+    def promotions(self) -> list[int]:
+        """Return the requests that put a candidate in force, by their numbers."""
+
+    @abstractmethod
+    def overtake(self, fields: Mapping[str, object]) -> None:
+        """Put a value in force as another Rekey does, with the generation that the fields say."""
+
+    @abstractmethod
+    def refuse_writing(self) -> Callable[[], int]:
+        """Let nobody write, until `allow_writing`; returns what counts the refusals."""
+
+    @abstractmethod
+    def allow_writing(self) -> None:
+        """Take that back."""
+
+    @abstractmethod
+    def quote_once(self) -> Callable[[], int]:
+        """Refuse the next candidate, and quote it; returns what counts the refusals."""
 
 
 class InSecretsManager(CompanyStore):
     """A secret, which exists and has no value yet."""
 
     def __init__(self, cloud: Cloud, name: str) -> None:
+        self._cloud = cloud
         self._client = cloud.client("secretsmanager")
         self.name = name
         self.part = {"type": "secrets-manager", "name": name}
+        self.elsewhere = {"type": "secrets-manager", "name": f"{name}-other"}
+        self.not_there = "create-secret --name"
+        self.denial = f"secretsmanager:PutSecretValue on the secret {name}: AccessDenied"
         self._client.create_secret(Name=name)
 
     def put(self, fields: Mapping[str, object]) -> None:
@@ -69,6 +105,41 @@ class InSecretsManager(CompanyStore):
     def look_up(self, reference: Mapping[str, str]) -> Mapping[str, Any]:
         return self._get(reference["name"], VersionId=reference["version"])
 
+    def stagings(self) -> list[int]:
+        return self._numbers("PutSecretValue", VersionStages=["AWSPENDING"])
+
+    def promotions(self) -> list[int]:
+        return self._numbers("UpdateSecretVersionStage", VersionStage="AWSCURRENT")
+
+    def overtake(self, fields: Mapping[str, object]) -> None:
+        self.put(fields)
+
+    def refuse_writing(self) -> Callable[[], int]:
+        fault = self._cloud.faults.add("secretsmanager:PutSecretValue", refuse(), times=None, where=self.is_about())
+        return lambda: fault.struck
+
+    def allow_writing(self) -> None:
+        self._cloud.faults.clear()
+
+    def quote_once(self) -> Callable[[], int]:
+        staging = self.is_about(VersionStages=["AWSPENDING"])
+        fault = self._cloud.faults.add("secretsmanager:PutSecretValue", _quoting, where=staging)
+        return lambda: fault.struck
+
+    def is_about(self, **fields: object) -> Callable[[AwsRequest], bool]:
+        """Return what picks the requests about this secret, with these fields."""
+
+        def fits(request: AwsRequest) -> bool:
+            body: dict[str, object] = json.loads(request.body)
+            return bool(body.get("SecretId") == self.name and fields.items() <= body.items())
+
+        return fits
+
+    def _numbers(self, action: str, **fields: object) -> list[int]:
+        fits = self.is_about(**fields)
+        found = [one for one in self._cloud.requests if one.operation == f"secretsmanager:{action}"]
+        return [one.order for one in found if fits(one)]
+
     def _get(self, name: str = "", **which: str) -> Mapping[str, Any]:
         try:
             text = self._client.get_secret_value(SecretId=name or self.name, **which)["SecretString"]
@@ -78,38 +149,5 @@ class InSecretsManager(CompanyStore):
         return fields
 
 
-class InVault(CompanyStore):
-    """A path of the sandbox's Vault, where nothing is yet, and a login that may do what the README's policy allows."""
-
-    def __init__(self, vault: VaultService, name: str, path: str) -> None:
-        self._vault, self._path = vault, path
-        self.login = vault.admit(f"rekey-{name}", path)
-        self.reader = vault.reader(path)
-        self.part = {
-            "type": "vault",
-            "address": vault.url,
-            "mount": vault.mount,
-            "path": path,
-            "auth": {"approle": {"secret": f"rekey/vault-{name}"}},
-        }
-
-    def put(self, fields: Mapping[str, object]) -> None:
-        self._vault.call("POST", f"{self._vault.mount}/data/{self._path}", {"data": dict(fields)})
-
-    def in_force(self) -> Mapping[str, Any]:
-        return self._vault.fields(self._path, token=self.reader)
-
-    def waiting(self) -> list[Mapping[str, Any]]:
-        return [self._vault.fields(f"rekey/{self._path}/{name}") for name in self._vault.names(f"rekey/{self._path}")]
-
-    def everything(self) -> list[str]:
-        return [json.dumps(fields) for fields in [*self._vault.history(self._path), *self.waiting()]]
-
-    def look_up(self, reference: Mapping[str, str]) -> Mapping[str, Any]:
-        """Read the latest version, and see that it is the one that was told."""
-        if (reference["address"], reference["mount"]) != (self._vault.url, self._vault.mount):
-            raise LookupError(reference["address"])
-        fields = self._vault.fields(reference["path"], token=self.reader)
-        if fields.get("version") != reference["version"]:
-            raise LookupError(reference["version"])
-        return fields
+def _quoting(request: AwsRequest, _act: Act) -> Answer:
+    return error_answer(request.service, 400, "InvalidParameterException", f"cannot take {request.body.decode()}")

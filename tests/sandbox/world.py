@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from rekey.records.plans import plan_key, to_stored
 from tests.sandbox.aws import Cloud, Execution
 from tests.sandbox.cloudraya import CloudRaya
-from tests.sandbox.company_store import CompanyStore, InSecretsManager, InVault, StoreKind
+from tests.sandbox.company_store import CompanyStore, InSecretsManager, StoreKind
 from tests.sandbox.github import GitHub
 from tests.sandbox.harbor import Harbor
 from tests.sandbox.harbor_robots import PREFIX
@@ -24,6 +24,7 @@ from tests.sandbox.images import namespace_of, push_samples
 from tests.sandbox.kubernetes import Kubernetes
 from tests.sandbox.kubernetes_access import Rule
 from tests.sandbox.registry import Registry
+from tests.sandbox.vault_company import InVault
 from tests.sandbox.vault_service import VaultService
 from tests.sandbox.webhook_receiver import WebhookReceiver, new_secret
 from tests.servers import table
@@ -274,7 +275,7 @@ class World:
         place = f"registries/{name}"
         if kind == "secrets-manager":
             return InSecretsManager(self.cloud, place)
-        store = InVault(self.vault, name, place)
+        store = InVault(self.vault, self.cloud, name, place)
         self.put_credential(f"rekey/vault-{name}", name, self.vault.door.host, **store.login)
         return store
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rekey.contracts import Candidate
-from rekey.errors import Conflict, Denied, FormatUnknown, NotFound, RekeyError, Superseded, Unfit
+from rekey.errors import Conflict, Denied, FormatUnknown, NotFound, RekeyError, Superseded, Unfit, Unreachable
 from rekey.model.names import Generation, StoreVersion
 from rekey.model.password import Password
 from rekey.stores import vault as adapter
@@ -155,11 +155,26 @@ class TestCandidates:
         with pytest.raises(NotFound):
             case.store.promote(StoreVersion(under), None)
 
-    def test_what_is_left_to_tidy_up_holds_nothing_back(self, case: VaultCase) -> None:
+    def test_what_vault_refuses_then_holds_nothing_back(self, case: VaultCase) -> None:
+        """Delivery comes first: the rest is for the next rotation."""
         version = case.store.stage(candidate(), token())
-        case.vault.door.inject(faults.gateway_page(), when=asks("PATCH|DELETE|LIST", "/metadata/"), times=None)
+        case.allow(without(case.policy, "/metadata/rekey/", "list", "delete"))
         case.store.promote(version, None)
         assert (case.reader_sees() or {})["version"] == version
+        assert waiting(case) == [version]
+        case.allow(case.policy)
+        put_in_force(case.store, 2)
+        assert waiting(case) == []
+
+    def test_where_nobody_answers_it_is_done_again(self, case: VaultCase) -> None:
+        """Nobody could read the password either to deliver it."""
+        version = case.store.stage(candidate(), token())
+        case.vault.door.inject(faults.gateway_page(), when=asks("DELETE", "/metadata/"), times=2)
+        with pytest.raises(Unreachable):
+            case.store.promote(version, None)
+        case.store.promote(version, None)
+        assert facts(case)["current_version"] == 1
+        assert waiting(case) == []
 
 
 class TestEarlierVersions:
@@ -275,7 +290,8 @@ class TestTwoWriters:
         late = case.store.stage(candidate(2), token())
         higher = case.store.stage(candidate(3), token())
         case.vault.door.inject(faults.drop(), when=asks("LIST", "/metadata/"), times=None)
-        case.store.promote(higher, None)
+        with pytest.raises(Unreachable):
+            case.store.promote(higher, None)
         with pytest.raises(Superseded, match="holds generation 3, and this is 2"):
             case.store.promote(late, None)
 

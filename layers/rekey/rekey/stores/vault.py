@@ -152,7 +152,8 @@ class VaultStore:
     def _tidy_up(self, engine: Engine, version: StoreVersion) -> None:
         """Say in `custom_metadata` what is in force, and remove the candidates that nobody can promote any more.
 
-        The password is in force: whatever goes wrong here is no reason to hold back its delivery.
+        The password is in force, and what Vault refuses here is no reason to hold back its delivery. Raises Unreachable
+        all the same: delivery would have to read it there.
         """
         try:
             self._mark(engine)
@@ -161,6 +162,8 @@ class VaultStore:
             for name in engine.names(self._folder):
                 if _generation_in(engine.read(self._candidate(name))) < in_force:
                     engine.remove(self._candidate(name))
+        except Unreachable:
+            raise
         except RekeyError as error:
             logger.warning("the store was not tidied up", extra={"why": str(error)})
 
