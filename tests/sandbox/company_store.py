@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from tests.sandbox.wire import JsonObject
 
 StoreKind = Literal["secrets-manager", "vault"]
+_READ = """\
+import boto3, json, sys
+stored = boto3.client("secretsmanager").get_secret_value(SecretId=sys.argv[1])["SecretString"]
+print(json.loads(stored)["password"], end="")"""
 
 
 class CompanyStore(ABC):
@@ -29,6 +34,12 @@ class CompanyStore(ABC):
     """What is said of `elsewhere`."""
     denial: str
     """What is said where nobody may write."""
+    credentials: tuple[str, ...] = ()
+    """What is shown to the store, by Rekey and by a reader: secrets of their own."""
+
+    @abstractmethod
+    def reading(self) -> tuple[Mapping[str, str], list[str]]:
+        """Return how a person reads the password in a shell: the environment, and the command that prints it."""
 
     @abstractmethod
     def put(self, fields: Mapping[str, object]) -> None:
@@ -87,6 +98,9 @@ class InSecretsManager(CompanyStore):
         self.not_there = "create-secret --name"
         self.denial = f"secretsmanager:PutSecretValue on the secret {name}: AccessDenied"
         self._client.create_secret(Name=name)
+
+    def reading(self) -> tuple[Mapping[str, str], list[str]]:
+        return {}, [sys.executable, "-c", _READ, self.name]
 
     def put(self, fields: Mapping[str, object]) -> None:
         self._client.put_secret_value(SecretId=self.name, SecretString=json.dumps(fields))

@@ -40,7 +40,14 @@ class InVault(CompanyStore):
         }
         self.elsewhere = {**self.part, "mount": "nowhere"}
         self.not_there = '"read" on `nowhere/data/'
+        self.credentials = (self.login["secret_id"], self.reader)
         self.denial = f'"create and update" on `{vault.mount}/data/rekey/{path}/'
+
+    def reading(self) -> tuple[Mapping[str, str], list[str]]:
+        """As docs/vault.md has it, with whatever program serves here."""
+        program, mount = str(self._vault.program), f"-mount={self._vault.mount}"
+        command = [program, "kv", "get", mount, "-field=password", self._path]
+        return {"VAULT_ADDR": self._vault.url, "VAULT_TOKEN": self.reader}, command
 
     def put(self, fields: Mapping[str, object]) -> None:
         self._vault.call("POST", f"{self._vault.mount}/data/{self._path}", {"data": dict(fields)})

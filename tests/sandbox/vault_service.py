@@ -6,9 +6,8 @@ import secrets
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.sandbox.vault import Vault, VaultRefusedError
-
 from tests.sandbox.proxy import Proxy
+from tests.sandbox.vault import Vault, VaultRefusedError
 from tests.sandbox.vault_policy import least_policy
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ class VaultService:
     mount = "secret"
 
     def __init__(self, program: Path) -> None:
+        self.program = program
         self.server = Vault(program)
         self.door = Proxy(self.server)
         self._exit = ExitStack()
