@@ -60,8 +60,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, webhook_key: str) -> Iterato
     if companies.STORE == "vault":
         require("vault")
     # Starting a process costs more than half a second: four of a function race as well as ten.
-    settings = HostSettings(concurrency=4)
-    with World(tmp_path_factory.mktemp("world"), OVERRIDES, settings, companies.STORE) as world:
+    settings = HostSettings(concurrency=4, fork=True)
+    with World(tmp_path_factory.mktemp("world"), OVERRIDES, settings, store=companies.STORE) as world:
         world.put_credential("rekey/webhook-soc", "*", "*", key=webhook_key)
         yield world
         denied = iam.forbidden(iam.rights_of(world.cloud.template), iam.made_in(world.cloud, world.cloud.requests))

@@ -151,7 +151,12 @@ class Vault(ServerProcess):
     def _config(self) -> dict[str, object]:
         data = self._folder / "data"
         data.mkdir(exist_ok=True)
-        listener: dict[str, object] = {"address": f"127.0.0.1:{self._port}", "tls_disable": True}
+        cluster = f"127.0.0.1:{self._cluster_port}"
+        listener: dict[str, object] = {
+            "address": f"127.0.0.1:{self._port}",
+            "cluster_address": cluster,
+            "tls_disable": True,
+        }
         if self._authority:
             certificate, key = self._authority.server_files(self._folder)
             listener |= {"tls_disable": False, "tls_cert_file": str(certificate), "tls_key_file": str(key)}
@@ -160,6 +165,6 @@ class Vault(ServerProcess):
             "storage": {self._storage: {"path": str(data), **settings}},
             "listener": {"tcp": listener},
             "api_addr": self.url,
-            "cluster_addr": f"https://127.0.0.1:{self._cluster_port}",
+            "cluster_addr": f"https://{cluster}",
             "disable_mlock": True,  # locking memory needs a capability
         }
