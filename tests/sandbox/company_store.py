@@ -51,7 +51,7 @@ class CompanyStore(ABC):
 
     @abstractmethod
     def waiting(self) -> list[Mapping[str, Any]]:
-        """Return the fields of every candidate that was staged and is neither in force nor removed."""
+        """Return the fields of every candidate that may still be put in force, or was and is left all the same."""
 
     @abstractmethod
     def everything(self) -> list[str]:

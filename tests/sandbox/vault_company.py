@@ -56,10 +56,14 @@ class InVault(CompanyStore):
         return self._vault.fields(self._path, token=self.reader)
 
     def waiting(self) -> list[Mapping[str, Any]]:
-        return [self._vault.fields(f"rekey/{self._path}/{name}") for name in self._vault.names(f"rekey/{self._path}")]
+        history = self._vault.history(self._path)
+        now = history[-1] if history else {}
+        generation, version = now.get("generation", 0), now.get("version")
+        staged = self._candidates()
+        return [one for one in staged if one.get("generation", 0) > generation or one.get("version") == version]
 
     def everything(self) -> list[str]:
-        return [json.dumps(fields) for fields in [*self._vault.history(self._path), *self.waiting()]]
+        return [json.dumps(fields) for fields in [*self._vault.history(self._path), *self._candidates()]]
 
     def look_up(self, reference: Mapping[str, str]) -> Mapping[str, Any]:
         """Read the latest version, and see that it is the one that was told."""
@@ -109,6 +113,9 @@ class InVault(CompanyStore):
     def is_promotion(self, request: Request) -> bool:
         """Whether a request writes to the readers' path; a check's has no password in it."""
         return self._is_write("")(request) and b'"password"' in request.body
+
+    def _candidates(self) -> list[Mapping[str, Any]]:
+        return [self._vault.fields(f"rekey/{self._path}/{name}") for name in self._vault.names(f"rekey/{self._path}")]
 
     def _is_write(self, folder: str) -> Predicate:
         path = f"/v1/{self._vault.mount}/data/{folder}{self._path}"
