@@ -1,9 +1,15 @@
-"""Sets companies up for these tests: behind the door, with a reset call that is given up after seconds."""
+"""Sets companies up for these tests: behind the door, with a reset call that is given up after seconds.
+
+REKEY_STORE=vault in the environment has all of them keep their passwords in Vault.
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.e2e import rotating
 from tests.sandbox.cloudraya import RESET_PATH
@@ -11,15 +17,26 @@ from tests.sandbox.world import OTHER_REGISTRY
 
 if TYPE_CHECKING:
     from tests.e2e.front import Front
+    from tests.sandbox.company_store import StoreKind
     from tests.sandbox.wire import Json, JsonObject
     from tests.sandbox.world import Company, Kind, World
 
+STORE: StoreKind = "vault" if os.environ.get("REKEY_STORE") == "vault" else "secrets-manager"
+about_secrets_manager = pytest.mark.skipif(STORE != "secrets-manager", reason="it is about Secrets Manager")
 _numbers = itertools.count(1)
 
 
-def new(world: World, front: Front, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company:
+def new(
+    world: World,
+    front: Front,
+    kind: Kind = "cloudraya",
+    *,
+    adopted: bool = True,
+    store: StoreKind | None = None,
+    **policy: Json,
+) -> Company:
     """Return a company that no other test knows; `policy` is that of its plan."""
-    company = world.company(f"company-{next(_numbers)}", kind, adopted=adopted)
+    company = world.company(f"company-{next(_numbers)}", kind, adopted=adopted, store=store)
     company.document["registry"]["endpoint"] = front.url
     for namespace, name in company.pull_secrets:
         entries: JsonObject = {

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from tests.e2e import rotating
 from tests.e2e.canaries import Canary, Search
+from tests.sandbox.vault_company import InVault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 OLD, NEW, OTHER = "old password", "new password", "other registry's password"
 ADMIN, BEARER = "control plane's password", "control plane's bearer"
 GITHUB, CLUSTER, SIGNING = "GitHub credential", "cluster token", "webhook signing key"
+VAULT = "Vault credential"
 PERSON = "SANDBOXPERSON"
 """Who signs the requests of the tests themselves."""
 _NOTHING: frozenset[str] = frozenset()
@@ -65,6 +67,10 @@ class Run:
         for server, name in [(company.world.cloudraya, BEARER), (company.world.github, GITHUB)]:
             tokens = {exchange.request.bearer() for exchange in server.exchanges[self._exchanges[server] :]}
             found += [Canary(name, token) for token in sorted(filter(None, tokens))]
+        if isinstance(company.store, InVault):
+            door = company.world.vault.door
+            shown = {one.request.headers.get("x-vault-token", "") for one in door.exchanges[self._exchanges[door] :]}
+            found += [Canary(VAULT, secret) for secret in sorted({company.store.login["secret_id"], *shown} - {""})]
         return found
 
     def leaks(self) -> set[tuple[str, str]]:
@@ -92,7 +98,11 @@ class Run:
 
     def _servers(self) -> Mapping[str, tuple[HttpServer, frozenset[str]]]:
         world = self._company.world
+        vault: dict[str, tuple[HttpServer, frozenset[str]]] = {}
+        if isinstance(self._company.store, InVault):
+            vault = {"Vault": (world.vault.door, frozenset({NEW, VAULT}))}
         return {
+            **vault,
             "registry": (self._front, frozenset({OLD, NEW})),
             "control plane": (world.cloudraya, frozenset({ADMIN, BEARER})),
             "GitHub": (world.github, frozenset({GITHUB})),
@@ -153,9 +163,7 @@ class Run:
 
     def _stored(self) -> Iterator[Place]:
         """Yield the store: it holds this registry's passwords, and no other secret."""
-        client, name = self._company.world.cloud.client("secretsmanager"), self._company.secret_name
-        for version in client.list_secret_version_ids(SecretId=name, IncludeDeprecated=True)["Versions"]:
-            text = client.get_secret_value(SecretId=name, VersionId=version["VersionId"])["SecretString"]
+        for text in self._company.store.everything():
             yield Place("store", text.encode(), frozenset({OLD, NEW}))
 
     def _said_to_aws(self) -> Iterator[Place]:

@@ -205,16 +205,6 @@ def reset_calls(company: Company) -> list[Request]:
     return [one for one in company.world.cloudraya.requests() if is_reset(company)(one)]
 
 
-def is_of_secret(company: Company, **fields: object) -> Callable[[AwsRequest], bool]:
-    """Return what picks the requests to Secrets Manager about the registry's store, with these fields."""
-
-    def fits(request: AwsRequest) -> bool:
-        body: dict[str, object] = json.loads(request.body)
-        return bool(body.get("SecretId") == company.secret_name and fields.items() <= body.items())
-
-    return fits
-
-
 def is_write(company: Company) -> Predicate:
     """Return what picks the writes to this company's consumers.
 

@@ -24,6 +24,8 @@ from tests.servers.requirement import require
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.e2e.conftest import NewCompany
+    from tests.sandbox.company_store import StoreKind
     from tests.sandbox.world import World
 
 pytestmark = pytest.mark.timeout(240)
@@ -179,6 +181,28 @@ def test_registry_without_an_api_is_clicked_and_pasted(registry: None, tmp_path:
     assert [request["met"] for request in evidence["requests"]] == [True]
     assert re.search(r"event +Password Pasted", done.said)
     assert not (tmp_path / "sandbox.env").exists()
+
+
+def test_vault_keeps_the_password(registry: None, tmp_path: Path) -> None:  # noqa: ARG001
+    require("vault")
+    done = run(tmp_path, "--store", "vault")
+    assert (done.status, done.complained) == (0, "")
+    assert re.search(r"Vault 127\.0\.0\.1:\d+, control plane", done.said)
+    assert done.evidence["outcome"] == "finished"
+    assert {row["name"]: row["verdict"] for row in done.evidence["consumers"]} == CONSUMERS
+
+
+@pytest.mark.parametrize("store", ["secrets-manager", "vault"])
+def test_a_shell_that_reads_the_environment_in_has_the_password_of_now(
+    new_company: NewCompany, tmp_path: Path, store: StoreKind
+) -> None:
+    company = new_company(store=store)
+    company.store.put({"username": company.name, "password": 'a"\\b$ <é>'})
+    Talk(company, tmp_path, tmp_path).write_environment()
+    done = subprocess.run(
+        ["bash", "-c", ". ./sandbox.env && registry_password"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == company.current() == 'a"\\b$ <é>'
 
 
 def test_unknown_consumer_is_answered_with_the_names_there_are(registry: None, tmp_path: Path) -> None:  # noqa: ARG001

@@ -19,12 +19,13 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from botocore.exceptions import ClientError
 
 from rekey.model.state import Outcome
 from tests.sandbox import demo_checks
+from tests.sandbox.company_store import StoreKind
 from tests.sandbox.demo_faults import Stopwatch, UnknownConsumerError, refuse_writes
 from tests.sandbox.demo_places import places
 from tests.sandbox.demo_talk import PasteError, Talk
@@ -66,16 +67,19 @@ class Demo:
         """Return the exit status. Raises DemoError, OutError, PasteError, ServerMissingError, UnknownConsumerError."""
         self._clear_out()
         table.fetch("registry", self.view.note)
+        if self.options.store == "vault":
+            table.fetch("vault", self.view.note)
         began = time.monotonic()
         with (
             tempfile.TemporaryDirectory(prefix="rekey-demo-") as folder,
-            World(Path(folder)) as world,
+            World(Path(folder), store=self.options.store) as world,
             _undisturbed_end(),
         ):
             company = self._company(world)
+            vault = f"Vault {world.vault.door.host}, " if self.options.store == "vault" else ""
             self.view.note(
-                f"sandbox started in {time.monotonic() - began:.1f} s: registry {world.registry.host}, control plane, "
-                f"GitHub, Kubernetes, webhook receiver, AWS with {len(world.cloud.stack.functions)} functions"
+                f"sandbox started in {time.monotonic() - began:.1f} s: registry {world.registry.host}, {vault}control "
+                f"plane, GitHub, Kubernetes, webhook receiver, AWS with {len(world.cloud.stack.functions)} functions"
             )
             return self._rotate(company, Path(folder))
 
@@ -248,6 +252,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         choices=("cloudraya", "manual"),
         default="cloudraya",
         help="reset by API (cloudraya), or by a person who clicks and pastes (manual)",
+    )
+    parser.add_argument(
+        "--store",
+        choices=get_args(StoreKind),
+        default="secrets-manager",
+        help="where the password is kept: Secrets Manager (as moto plays it), or a real Vault",
     )
     parser.add_argument("--unattended", action="store_true", help="with manual: click and paste without a person")
     parser.add_argument("--out", metavar="FOLDER", default="out", help="where evidence and report go (out)")

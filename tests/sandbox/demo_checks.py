@@ -163,6 +163,7 @@ def _secrets(files: Mapping[str, bytes], company: Company) -> Check:
         company.github_token,
         company.cluster_token,
         company.world.webhook_key,
+        *company.store.credentials,
     ]
     # As it is, and as JSON and HTML would write it: the generated password has quotes and backslashes in it.
     forms = {form.encode() for one in known for form in (one, json.dumps(one)[1:-1], html.escape(one))}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from rekey.records.plans import plan_key, to_stored
 from tests.sandbox.aws import Cloud, Execution
 from tests.sandbox.cloudraya import CloudRaya
+from tests.sandbox.company_store import CompanyStore, InSecretsManager, StoreKind
 from tests.sandbox.github import GitHub
 from tests.sandbox.harbor import Harbor
 from tests.sandbox.harbor_robots import PREFIX
@@ -25,6 +26,8 @@ from tests.sandbox.kubernetes import Kubernetes
 from tests.sandbox.kubernetes_door import KubernetesDoor
 from tests.sandbox.readme_role import readme_rule
 from tests.sandbox.registry import Registry
+from tests.sandbox.vault_company import InVault
+from tests.sandbox.vault_service import VaultService
 from tests.sandbox.webhook_receiver import WebhookReceiver, new_secret
 from tests.servers import table
 
@@ -72,6 +75,7 @@ class Company:
     cluster_token: str
     repositories: list[str]
     pull_secrets: list[tuple[str, str]]
+    store: CompanyStore
     topic: str = ""
     robot_id: int = 0
     """The robot account's number at Harbor."""
@@ -79,7 +83,7 @@ class Company:
 
     @property
     def secret_name(self) -> str:
-        """Name of the secret that the password is stored in."""
+        """Name of the secret, or path in Vault, that the password is stored in."""
         return f"registries/{self.name}"
 
     def push_plan(self) -> str:
@@ -91,13 +95,7 @@ class Company:
 
     def current(self) -> str:
         """Return the password that the store calls current."""
-        return str(self._stored()["password"])
-
-    def _stored(self) -> dict[str, Any]:
-        client = self.world.cloud.client("secretsmanager")
-        answer = client.get_secret_value(SecretId=self.secret_name, VersionStage="AWSCURRENT")
-        stored: dict[str, Any] = json.loads(answer["SecretString"])
-        return stored
+        return str(self.store.in_force()["password"])
 
     def github_secrets(self) -> dict[str, str]:
         """Return what a job of each repository would see."""
@@ -162,7 +160,10 @@ class Company:
 
 
 class World:
-    """Starts everything, as a context manager."""
+    """Starts everything, as a context manager; Vault when the first company wants it.
+
+    `store`: where companies keep their passwords that do not say so themselves.
+    """
 
     def __init__(
         self,
@@ -171,9 +172,13 @@ class World:
         settings: HostSettings | None = None,
         *,
         cluster: ClusterKind = "simulator",
+        store: StoreKind = "secrets-manager",
     ) -> None:
         self._cluster = cluster
         self._exit = ExitStack()
+        self._vault: VaultService | None = None
+        self._store = store
+        self._companies: dict[str, Company] = {}
         self._workdir = workdir
         self._overrides = {**SHORT, **(overrides or {})}
         self._settings = settings
@@ -210,14 +215,29 @@ class World:
         return KubernetesDoor(starting.enter_context(KubeApi(*programs)))
 
     @property
+    def vault(self) -> VaultService:
+        """The Vault, started when it is first asked for. Raises `ServerMissingError`."""
+        if self._vault is None:
+            self._vault = self._exit.enter_context(VaultService(table.find("vault")))
+        return self._vault
+
+    @property
     def bucket(self) -> str:
         """Name of the stack's bucket."""
         return self.cloud.stack.buckets[0].name
 
-    def company(self, name: str, kind: Kind = "cloudraya", *, org: str = "", adopted: bool = True) -> Company:
+    def company(
+        self,
+        name: str,
+        kind: Kind = "cloudraya",
+        *,
+        org: str = "",
+        adopted: bool = True,
+        store: StoreKind | None = None,
+    ) -> Company:
         """Set a company up: registry, images, control plane, consumers, credentials, plan.
 
-        `adopted`: the store holds the password already; else nobody told it.
+        `adopted`: the store holds the password already; else nobody told it. `store`: else the world's.
         """
         org = org or f"org-{name}"
         first, other, admin = (secrets.token_urlsafe(18) for _ in range(3))
@@ -251,19 +271,26 @@ class World:
             cluster_token=self.kubernetes.access.create_token(f"rekey-{name}", *rules),
             repositories=repositories,
             pull_secrets=pull_secrets,
+            store=self._keep(name, store or self._store),
             robot_id=robot_id,
         )
+        self._companies[name] = company
         self._credentials(company)
         company.topic = self.cloud.client("sns").create_topic(Name=f"rekey-{name}")["TopicArn"]
         company.document = self._document(company, org, kind)
-        store = self.cloud.client("secretsmanager")
-        store.create_secret(Name=company.secret_name)
         if adopted:
-            store.put_secret_value(
-                SecretId=company.secret_name, SecretString=json.dumps({"username": username, "password": first})
-            )
+            company.store.put({"username": username, "password": first})
         company.push_plan()
         return company
+
+    def _keep(self, name: str, kind: StoreKind) -> CompanyStore:
+        """Prepare the place for a company's password."""
+        place = f"registries/{name}"
+        if kind == "secrets-manager":
+            return InSecretsManager(self.cloud, place)
+        store = InVault(self.vault, self.cloud, name, place)
+        self.put_credential(f"rekey/vault-{name}", name, self.vault.door.host, **store.login)
+        return store
 
     def _manage(self, kind: Kind, name: str, password: str, admin: str) -> int:
         """Put a registry's user under its control plane; returns its number at Harbor."""
@@ -316,7 +343,7 @@ class World:
         github_auth = {"auth": {"secret": f"rekey/{name}-github"}}
         return {
             "registry": registry,
-            "store": {"type": "secrets-manager", "name": company.secret_name},
+            "store": company.store.part,
             "accepts": {
                 "siem": ["compromised"],
                 "console": ["requested", "lost", "personnel_change"],
@@ -343,10 +370,4 @@ class World:
     def _read_reference(self, payload: JsonObject) -> str:
         """Read what a webhook's reference points at, as its receiver would."""
         data: Any = payload["data"]
-        reference = data["store"]
-        client = self.cloud.client("secretsmanager")
-        try:
-            answer = client.get_secret_value(SecretId=reference["name"], VersionId=reference["version"])
-        except client.exceptions.ResourceNotFoundException:
-            raise LookupError(reference["name"]) from None
-        return str(json.loads(answer["SecretString"])["password"])
+        return str(self._companies[data["registry"]].store.look_up(data["store"])["password"])

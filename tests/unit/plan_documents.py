@@ -102,6 +102,12 @@ HARBOR_REGISTRY: Document = {
         "settle": "1m",
     },
 }
+VAULT_STORE: Document = {
+    "type": "vault",
+    "address": "https://vault.example.com:8200",
+    "path": "registries/prod-images",
+    "auth": {"approle": {"secret": "rekey/vault-approle"}},
+}
 MANUAL_REGISTRY: Document = {
     "name": "by-hand",
     "type": "manual",

@@ -11,6 +11,7 @@ _TABLE: tuple[tuple[Kind, str, str], ...] = (
     ("registry", "harbor", "rekey.registries.harbor:HarborRegistry"),
     ("registry", "manual", "rekey.registries.manual:ManualRegistry"),
     ("store", "secrets-manager", "rekey.stores.secrets_manager:SecretsManagerStore"),
+    ("store", "vault", "rekey.stores.vault:VaultStore"),
     ("consumer", "github-secret", "rekey.consumers.github_secret:GitHubSecretConsumer"),
     ("consumer", "kubernetes-pull-secret", "rekey.consumers.kubernetes_pull_secret:KubernetesPullSecretConsumer"),
     ("consumer", "webhook", "rekey.consumers.webhook:WebhookConsumer"),

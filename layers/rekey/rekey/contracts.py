@@ -192,12 +192,12 @@ class Candidate:
 class Store(Protocol):
     """Where the password is kept. Readers see a new one only when it is promoted.
 
-    All methods raise Denied, NotFound, Unfit (what the plan names cannot be used), FormatUnknown (a later release
-    wrote it), Unreachable.
+    All methods raise CredentialUnusable, Denied, NotFound, Unfit (what the plan names cannot be used), FormatUnknown (a
+    later release wrote it), Unintelligible, Unreachable.
     """
 
     reference: Mapping[str, str]
-    """Where readers find it: type, name, region and so on; what a webhook carries instead of the password."""
+    """Where readers find it: `type`, `name` and what else it takes; a webhook carries it instead of the password."""
 
     def check(self, token: str) -> None:
         """Prove that a value can be written and read back, without disturbing readers.
