@@ -88,6 +88,7 @@ def show(found: View) -> None:
             ("outcome", found.outcome if found.outcome != found.phase else ""),
             ("reason", rotation.reason.value),
             ("old password", rotation.old_verdict.value if rotation.old_verdict else ""),
+            ("still accepted", found.outlived),
             ("new password", rotation.new_verdict.value if rotation.new_verdict else ""),
             ("contents", contents or rotation.contents_note),
         ]

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from rekey.model.old_token import OldToken
 from rekey.model.record import Record
 from rekey.model.request import Reason
 from rekey.model.verdict import LoginVerdict
@@ -114,6 +115,10 @@ class Rotation(Record):
     """Refusals of the old password since it was last accepted, with the registry well in between."""
     old_verdict: LoginVerdict | None = None
     old_at: datetime | None = None
+    old_tokens: tuple[OldToken, ...] = ()
+    """What the old password had given just before the reset, and whether it outlived it."""
+    old_tokens_note: str = ""
+    """Why none was taken."""
     snapshot_at: datetime | None = None
     """When the contents were noted before the reset; an older snapshot in the rotation's folder is none of its."""
     contents_unchanged: bool | None = None
