@@ -93,6 +93,7 @@ def show(found: View) -> None:
             ("contents", contents or rotation.contents_note),
         ]
     asked = [f"{one.reason.value} by {one.source}, {console.ago(one.arrived_at)}" for one in found.requests]
+    facts += [("warning", said) for said in (rotation.warnings if rotation else ())]
     facts += [("requests", "; ".join(asked)), ("next", found.next_step())]
     console.put_facts([(name, text) for name, text in facts if text], STYLES)
     if found.receipts:

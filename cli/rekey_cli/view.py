@@ -137,6 +137,7 @@ class View:
             "old_password": _verdict(rotation.old_verdict) if rotation else None,
             "old_tokens": [_token(one) for one in rotation.old_tokens] if rotation else [],
             "new_password": _verdict(rotation.new_verdict) if rotation else None,
+            "warnings": list(rotation.warnings) if rotation else [],
             "contents_unchanged": rotation.contents_unchanged if rotation else None,
             "consumers": [
                 {

@@ -86,6 +86,14 @@ class Registry(ABC):
         Raises CredentialUnusable, Denied, NotFound, Unfit, Unintelligible, Unreachable: each says what to mend.
         """
 
+    def warnings(self, _password: Password | None) -> Sequence[str]:
+        """Return what a person should know before the reset though it stops nothing. Changes nothing.
+
+        Gets the password in force where the registry took it a moment ago, else None. Raises as `check` does, and
+        OutOfTime.
+        """
+        return ()
+
     @abstractmethod
     def reach(self) -> None:
         """Prove, without any password, that consumers' `docker login` would meet a registry at the plan's endpoint.

@@ -6,14 +6,13 @@ from datetime import datetime
 
 from rekey.contracts import Contents, Prepared
 from rekey.model.moment import render
-from rekey.model.old_token import TokenKind
 from rekey.model.request import Request
 from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, Rotation
 from rekey.model.state import Outcome
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
+from rekey.outlived import old_tokens, outlived
 
 STILL_OPEN = "still open"
-NOT_TRIED = "not tried after the reset: what held it had ended, or the registry could not be asked"
 
 
 @dataclass(frozen=True)
@@ -109,13 +108,13 @@ def build(found: Findings, outcome: Outcome, now: datetime) -> dict[str, object]
         "requests": [_request(request, rotation) for request in found.requests],
         "password_changed": _changed(found),
         "old_password": _old(rotation),
-        "old_tokens": _old_tokens(found),
+        "old_tokens": old_tokens(rotation, found.attempts),
         "new_password": _said(rotation.new_verdict, rotation.new_at),
         "contents": _contents(rotation, found.before),
         "consumers": [_consumer(receipt) for receipt in found.receipts],
         "not_told": [name for name, _ in found.consumers if name not in {r.consumer for r in found.receipts}],
         "waived": list(rotation.waived),
-        "warnings": [*(f"{one.consumer}: {one.warning}" for one in found.warnings), *_outlived(rotation)],
+        "warnings": _warnings(found),
         "counts": {
             "consumers": len(found.consumers),
             "done": sum(_has_it(receipt) for receipt in found.receipts),
@@ -161,51 +160,10 @@ def _old(rotation: Rotation) -> dict[str, object]:
     return said
 
 
-def _old_tokens(found: Findings) -> dict[str, object]:
-    """Return what is known of tokens that the old password gave: dead for a login, it may live on in them."""
-    rotation = found.rotation
-    if rotation.called_at is None:
-        return {"note": "", "tokens": []}
-    return {
-        "note": rotation.old_tokens_note or ("" if rotation.old_tokens else _why_no_tokens(found)),
-        "tokens": [
-            {
-                "kind": one.kind.value,
-                "verdict": one.verdict.value if one.verdict else None,
-                "taken": render(one.taken_at),
-                "ends": _moment(one.ends_at),
-                "tried": _moment(one.tried_at),
-                "note": one.said or ("" if one.verdict else NOT_TRIED),
-            }
-            for one in rotation.old_tokens
-        ],
-    }
-
-
-def _outlived(rotation: Rotation) -> list[str]:
-    """Return what whoever had the old password can go on with, and until when."""
-    said = []
-    for one in rotation.old_tokens:
-        if one.verdict is not LoginVerdict.ACCEPTED:
-            continue
-        until = f"until {render(one.ends_at)}" if one.ends_at else "and nothing says until when"
-        if one.kind is TokenKind.REFRESH:
-            said.append(
-                f"a refresh token that was got with the old password still gets new tokens, {until}: whoever used "
-                "`docker login` may have one in the password's place. Revoke the account's at the token server"
-            )
-        else:
-            said.append(f"a token that was got with the old password just before the reset still opens it, {until}")
-    return said
-
-
-def _why_no_tokens(found: Findings) -> str:
-    """Return why none was taken, where `reset` had no occasion to note it."""
-    if any(attempt.kind is AttemptKind.PASTED for attempt in found.attempts):
-        return "not tried: a person reset, and no function could hold one meanwhile"
-    if found.rotation.old_version is None:
-        return "not tried: the store held no earlier password to take one with"
-    return "not tried: the old password was not accepted before the reset"
+def _warnings(found: Findings) -> list[str]:
+    """Return what a person should know though it stopped nothing."""
+    of_consumers = [f"{one.consumer}: {one.warning}" for one in found.warnings]
+    return [*outlived(found.rotation), *(f"registry: {said}" for said in found.rotation.warnings), *of_consumers]
 
 
 def _moment(at: datetime | None) -> str | None:

@@ -84,6 +84,8 @@ class Rotation(Record):
     """When the gate passed. It is not asked again after that."""
     waived: tuple[str, ...] = ()
     """Consumers that were not ready when the gate passed, each with its reason."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know of the registry though it stopped nothing, as it was before the reset."""
     paged_at: datetime | None = None
     """When a person was last told that it needs attention."""
     attempts: int = 0
