@@ -47,6 +47,14 @@ class Authority:
 
     def server_context(self, address: str = "127.0.0.1") -> ssl.SSLContext:
         """Return what a server at this IP address needs: a context with a fresh key and a certificate for it."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.TemporaryDirectory() as folder:  # the ssl module loads from files alone
+            certificate, key = self.server_files(Path(folder), address)
+            context.load_cert_chain(certificate, key)
+        return context
+
+    def server_files(self, folder: Path, address: str = "127.0.0.1") -> tuple[Path, Path]:
+        """Write a fresh key and a certificate for this IP address into a folder; return certificate and key."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _certificate(_name(address), self._name, key.public_key())
@@ -58,18 +66,15 @@ class Authority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with tempfile.TemporaryDirectory() as folder:  # the ssl module loads from files alone
-            chain = Path(folder, "chain.pem")
-            chain.touch(mode=0o600)
-            chain.write_bytes(
-                key.private_bytes(
-                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-                )
-                + certificate.public_bytes(serialization.Encoding.PEM)
+        files = (folder / "server.pem", folder / "server-key.pem")
+        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        files[1].touch(mode=0o600)
+        files[1].write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
-            context.load_cert_chain(chain)
-        return context
+        )
+        return files
 
 
 def _name(common_name: str) -> x509.Name:

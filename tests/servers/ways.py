@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-_LIMIT = 900  # seconds for one command
-
-
-class FetchError(Exception):
-    """A way failed; the text says which command and its last words."""
+from tests.servers.commands import FetchError, run
 
 
 class Way(Protocol):
@@ -71,15 +65,15 @@ class DebianPackage:
         with tempfile.TemporaryDirectory(dir=folder.parent) as name:
             scratch = Path(name)
             try:
-                _run(["apt-get", "download", self.package], scratch)
+                run(["apt-get", "download", self.package], scratch)
             except FetchError:
                 own = _own_lists(scratch)
-                _run(["apt-get", *own, "update"], scratch)
-                _run(["apt-get", *own, "download", self.package], scratch)
+                run(["apt-get", *own, "update"], scratch)
+                run(["apt-get", *own, "download", self.package], scratch)
             archive = next(scratch.glob("*.deb"))
             if not archive.name.startswith(f"{self.package}_{self.series}."):
                 raise FetchError(f"this release of Debian has {archive.name}, not the series {self.series}")
-            _run(["dpkg", "-x", str(archive), str(folder)], scratch)
+            run(["dpkg", "-x", str(archive), str(folder)], scratch)
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,7 @@ class GoProgram:
     def fetch(self, folder: Path) -> None:
         """Build into the folder."""
         settings = {"GOBIN": str(folder), "GOFLAGS": "-trimpath", "CGO_ENABLED": "0"}
-        _run(["go", "install", "-ldflags=-s -w", f"{self.package}@{self.version}"], folder, settings)
+        run(["go", "install", "-ldflags=-s -w", f"{self.package}@{self.version}"], folder, settings)
 
 
 def _own_lists(scratch: Path) -> list[str]:
@@ -122,23 +116,3 @@ def _own_lists(scratch: Path) -> list[str]:
         "APT::Sandbox::User": "root",  # the user _apt could not write there; without root it means nothing
     }
     return [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-
-
-def _run(command: list[str], folder: Path, settings: dict[str, str] | None = None) -> None:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, **(settings or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_LIMIT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise FetchError(f"`{command[0]}` took longer than {_LIMIT} s") from None
-    if done.returncode:
-        last = (done.stdout.strip().splitlines() or ["no output"])[-1]
-        raise FetchError(f"`{' '.join(command)}` failed: {last}")
