@@ -49,7 +49,7 @@ class Outside:
 
 def contents_of(company: Company) -> Contents:
     """Return what the registry holds, read with the password of now."""
-    with Images(company.world.registry.url, company.name, company.current()) as images:
+    with Images(company.registry.url, company.username, company.current()) as images:
         return images.contents()
 
 
@@ -71,7 +71,7 @@ def check(evidence: Mapping[str, Any], files: Mapping[str, bytes], outside: Outs
 
 def login(company: Company, password: str) -> str:
     """Return what the registry says of a password."""
-    answer = httpx.get(f"{company.world.registry.url}/v2/", auth=(company.name, password))
+    answer = httpx.get(f"{company.registry.url}/v2/", auth=(company.username, password))
     return {200: "accepted", 401: "refused"}.get(answer.status_code, f"answered {answer.status_code}")
 
 
@@ -82,7 +82,7 @@ def _old_password(evidence: Mapping[str, Any], company: Company) -> Check:
 
 def _new_password(evidence: Mapping[str, Any], company: Company) -> Check:
     """Try what the store has, and compare it with what the control plane made."""
-    stored, made = company.current(), [reset.password for reset in company.world.cloudraya.resets(company.name)]
+    stored, made = company.current(), company.made
     says, seen = evidence["new_password"]["verdict"], login(company, stored)
     wanted = seen == "accepted" and made[-1:] == [stored]
     shown = seen if wanted or not made else f"{seen}, and it is not the one that was made"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import bcrypt
+import httpx
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _BCRYPT_COST = 5  # htpasswd's own default: a login costs 1 ms here
 _READY_WITHIN = 20.0  # seconds
 _STOPPED_WITHIN = 5.0
+_LOGIN_WITHIN = 10.0
 _LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
 
@@ -124,6 +126,10 @@ class Registry:
             if name not in self._hashes:
                 raise KeyError(name)
             self._hash(name, password)
+
+    def lets_in(self, name: str, password: str) -> bool:
+        """Whether a login succeeds."""
+        return httpx.get(f"{self.url}/v2/", auth=(name, password), timeout=_LOGIN_WITHIN).status_code == httpx.codes.OK
 
     def _hash(self, name: str, password: str) -> None:
         self._hashes[name] = bcrypt.hashpw(password.encode(), bcrypt.gensalt(_BCRYPT_COST)).decode()

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 import httpx
 
 from tests.sandbox.http_server import HttpServer
-from tests.sandbox.wire import Request, Response
-
-if TYPE_CHECKING:
-    from tests.sandbox.registry import Registry
+from tests.sandbox.wire import DropConnectionError, Request, Response
 
 _TIMEOUT = 10.0  # seconds
 _OF_ONE_CONNECTION = frozenset({"connection", "content-length", "transfer-encoding"})
 
 
+class Behind(Protocol):
+    """What the door leads to."""
+
+    @property
+    def url(self) -> str:
+        """The base address, without a slash at its end."""
+
+
 class RegistryProxy(HttpServer):
     """Passes everything on to a registry, which sees the name of this door in `Host`."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Behind) -> None:
         super().__init__()
         self._registry = registry
 
@@ -35,11 +40,14 @@ class RegistryProxy(HttpServer):
         self._client.close()
 
     def act(self, request: Request) -> Response:
-        """Pass one request on."""
+        """Pass one request on; nobody answers here while nobody does there."""
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _OF_ONE_CONNECTION}
-        answer = self._client.request(
-            request.method, request.path, params=dict(request.query), headers=headers, content=request.body
-        )
+        try:
+            answer = self._client.request(
+                request.method, request.path, params=request.query, headers=headers, content=request.body
+            )
+        except httpx.TransportError:
+            raise DropConnectionError from None
         kept = {name: value for name, value in answer.headers.items() if name.lower() not in _OF_ONE_CONNECTION}
         return Response(answer.status_code, answer.content, kept)
 

@@ -27,7 +27,7 @@ _RULES = Rules(
     all_needed=False,
     said="password that Gitea takes: 8 to 72 ASCII characters without spaces",
 )
-_REFUSED = frozenset({400, 401, 403, 404, 422})
+_REFUSED = frozenset({400, 401, 403, 404, 409, 412, 422})
 _LOOK_WITHIN = timedelta(seconds=5)
 _SHOWN = 5
 """Names that are said at most."""
@@ -133,7 +133,7 @@ class GiteaRegistry(OciRegistry, TakesPassword):
         """
         document = _document(answer.body)
         message = document.get("message")
-        if answer.status not in _REFUSED or not isinstance(message, str):
+        if answer.status not in _REFUSED or not isinstance(message, str) or "url" not in document:
             return None
         hints = [found.expand(hint) for said, hint in _RULE_SAID if (found := said.fullmatch(message))]
         return ": ".join([f"HTTP {answer.status} from {self._users.call}", *hints])

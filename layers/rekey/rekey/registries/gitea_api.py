@@ -11,7 +11,7 @@ import httpx
 
 from rekey import http
 from rekey.contracts import Answer
-from rekey.errors import CredentialUnusable, Denied, NotFound, NotSent, Unintelligible
+from rekey.errors import CredentialUnusable, Denied, NotFound, NotSent, Unfit, Unintelligible
 from rekey.model.origin import Origin
 from rekey.model.password import Password
 from rekey.model.plan import GiteaApi
@@ -68,10 +68,12 @@ class Users:
         self._login_name = self.user().login_name
 
     def user(self) -> User:
-        """Return the user. Raises CredentialUnusable, Denied, NotFound, Unintelligible, Unreachable."""
+        """Return the user. Raises CredentialUnusable, Denied, NotFound, Unfit, Unintelligible, Unreachable."""
         doing = f"GET {self._path}"
         response = self._get(self._path)
         secret = self._api.login.secret
+        if response.is_redirect:
+            raise Unfit(f"{self._service} has no user {self._username} any more: renamed? Name it as it is called now")
         try:
             found = http.json_object(http.expect(response, self._service, doing), self._service, doing)
         except Denied as error:
