@@ -224,8 +224,7 @@ class GiteaCase(TakingCase):
         assert isinstance(real, Gitea)
         super().__init__(real)
         self.api = leave.enter_context(GiteaDoor(real))
-        who = {"username": real.admin_name, "password": real.admin}
-        resolver, secret = credentials(aws, NAME, self.api.host, **who)
+        resolver, secret = credentials(aws, NAME, self.api.host, token=real.admin_token)
         part = plan.GiteaRegistry.model_validate(
             {**self.common, "type": "gitea", "api": {"url": self.api.url, "login": {"secret": secret}, "timeout": "5s"}}
         )

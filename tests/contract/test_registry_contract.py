@@ -143,7 +143,7 @@ def test_a_registry_that_is_down_says_nothing_of_the_password(of_its_own: Regist
 
 def test_its_contents(of_its_own: RegistryCase) -> None:
     case = of_its_own
-    pushed = push_samples(case.real.url, case.user, case.password.reveal(), case.namespace)
+    pushed = push_samples(case.real.url, case.user, case.password.reveal(), namespace=case.namespace)
     assert case.adapter.contents(case.password, WITHIN).repositories == pushed
     with pytest.raises(Denied):
         case.adapter.contents(Password("wrong"), WITHIN)

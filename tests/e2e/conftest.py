@@ -53,7 +53,7 @@ def webhook_key() -> str:
 def world(tmp_path_factory: pytest.TempPathFactory, webhook_key: str) -> Iterator[World]:
     """Open the world; in the end, see that AWS would have allowed every call that a function made in any test."""
     # Starting a process costs more than half a second: four of a function race as well as ten.
-    with World(tmp_path_factory.mktemp("world"), OVERRIDES, HostSettings(concurrency=4)) as world:
+    with World(tmp_path_factory.mktemp("world"), OVERRIDES, HostSettings(concurrency=4, fork=True)) as world:
         world.put_credential("rekey/webhook-soc", "*", "*", key=webhook_key)
         yield world
         denied = iam.forbidden(iam.rights_of(world.cloud.template), iam.made_in(world.cloud, world.cloud.requests))

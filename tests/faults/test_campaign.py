@@ -6,11 +6,11 @@ import base64
 import json
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from tests.faults.campaign import canaries, cases, recording, running, table
+from tests.faults.campaign import canaries, cases, running, table
 from tests.faults.campaign.points import (
     AWS,
     CONSUMERS,
@@ -24,54 +24,38 @@ from tests.faults.campaign.points import (
     Strike,
     Task,
 )
-from tests.faults.campaign.setting import OVERRIDES
-from tests.sandbox.world import World
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tests.faults.campaign.running import Result
+from tests.faults.some_cases import LOST, Campaign, all_converged, run_some, twice
 
 DEFINITION = Path(__file__).parents[2] / "statemachine" / "rotation.asl.json"
 
 
+pytestmark = pytest.mark.timeout(600)  # seconds; a dozen rotations, each with what it takes to come back from a fault
+
+
 @pytest.fixture(scope="module")
-def campaign(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sequence[Point], Sequence[Result]]:
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     """Return the points that a recording found, and what came of some cases."""
-    with World(tmp_path_factory.mktemp("campaign"), OVERRIDES) as world:
-        points = recording.record(world, "recorded")
-        return points, running.run_in(world, cases.representative(points), at_once=4)
+    return run_some(tmp_path_factory.mktemp("campaign"), "cloudraya")
 
 
-def test_every_rotation_converges(campaign: tuple[Sequence[Point], Sequence[Result]]) -> None:
+def test_every_rotation_converges(campaign: Campaign) -> None:
     """Whatever goes wrong, nothing is lost, nothing leaks, and everybody has the password in the end."""
-    _, results = campaign
-    assert [str(result) for result in results if not result.converged] == []
-    assert "lost=0 leaked=0 extra_resets=0" in table.sums([result.outcome("cloudraya") for result in results])
+    all_converged(campaign)
 
 
-def test_a_lost_answer_costs_one_more_reset(campaign: tuple[Sequence[Point], Sequence[Result]]) -> None:
+def test_a_lost_answer_costs_one_more_reset(campaign: Campaign) -> None:
     """Only what dies between the registry's answer and the escrow makes a second reset."""
-    _, results = campaign
-    twice = {
-        (result.case.strikes[0].point.role, result.case.strikes[0].kind) for result in results if result.resets == 2
-    }
-    assert twice == {
-        (Role.RESET_CALL, Kind.ERROR_AFTER),
-        (Role.RESET_CALL, Kind.KILL_AFTER),
-        (Role.RESET_CALL, Kind.GATEWAY_AFTER),
-        (Role.ESCROW_WRITE, Kind.KILL_BEFORE),
-    }
+    assert twice(campaign) == {*((Role.RESET_CALL, kind) for kind in LOST), (Role.ESCROW_WRITE, Kind.KILL_BEFORE)}
 
 
-def test_the_recording_finds_every_server(campaign: tuple[Sequence[Point], Sequence[Result]]) -> None:
+def test_the_recording_finds_every_server(campaign: Campaign) -> None:
     """There are more than 200 points, on every server that a rotation talks to, and none twice."""
     points, _ = campaign
     assert {point.server for point in points} == {AWS, REGISTRY, CONTROL_PLANE, MACHINE, *CONSUMERS}
     assert len(set(points)) == len(points) >= 200
 
 
-def test_every_state_is_stopped(campaign: tuple[Sequence[Point], Sequence[Result]]) -> None:
+def test_every_state_is_stopped(campaign: Campaign) -> None:
     """The campaign stops the execution at every state of the machine, but for those it says why it cannot enter."""
     points, _ = campaign
     stopped = {
@@ -84,12 +68,12 @@ def test_every_state_is_stopped(campaign: tuple[Sequence[Point], Sequence[Result
     assert not stopped & set(cases.NEVER_ENTERED)
 
 
-def test_every_kind_is_tried(campaign: tuple[Sequence[Point], Sequence[Result]]) -> None:
+def test_every_kind_is_tried(campaign: Campaign) -> None:
     points, _ = campaign
     assert {strike.kind for case in cases.singles(points) for strike in case.strikes} == set(Kind)
 
 
-def test_the_same_seed_gives_the_same_pairs(campaign: tuple[Sequence[Point], Sequence[Result]]) -> None:
+def test_the_same_seed_gives_the_same_pairs(campaign: Campaign) -> None:
     points, _ = campaign
     one, again = (cases.pairs(points, 20, random.Random(4)) for _ in range(2))  # noqa: S311 (a seed that is printed)
     assert one == again

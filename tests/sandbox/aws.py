@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -114,6 +115,7 @@ class AwsSandbox:
         self.place = Place(self._stack_name, endpoint=self.endpoint)
         self.session = boto3.Session(botocore_session=_botocore_session(self.endpoint, self.place.region))
         self.client = self.session.client
+        vars(self)["client"] = functools.cache(self.client)  # it takes 20 ms to make one
         # Step Functions tries a call once: what follows from a failure, the state machine says.
         config = Config(
             parameter_validation=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 import uuid
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import jsonpath_ng.ext.parser
 from moto.core.config import default_user_config
 from moto.core.responses import ActionResult
 from moto.stepfunctions.parser import models
@@ -21,6 +23,7 @@ from moto.stepfunctions.parser.asl.component.state.wait.wait_function.timestamp 
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped, ProgramTimedOut
+from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.utils import TMP_THREADS
 from moto.stepfunctions.responses import StepFunctionResponse
 
@@ -44,6 +47,9 @@ def running_step_functions(lambda_client: BaseClient) -> Iterator[None]:
     with (
         mock.patch.dict(default_user_config, {"stepfunctions": {"execute_state_machine": True}}),
         mock.patch.object(lambda_eval_utils, "boto_client_for", return_value=lambda_client),
+        mock.patch.object(
+            json_path, "parse", functools.cache(jsonpath_ng.ext.parser.parse)
+        ),  # it builds its grammar each time
     ):
         try:
             yield

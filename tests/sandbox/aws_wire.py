@@ -5,6 +5,7 @@ Behind the door stands moto; single services (Lambda) are played by us instead.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import socket
@@ -90,7 +91,8 @@ class Wire:
         except Dropped:
             request.dropped = True
             connection: socket.socket = environ["werkzeug.socket"]
-            connection.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # who asked is gone already
+                connection.shutdown(socket.SHUT_RDWR)
             raise ConnectionAbortedError from None
         request.status = answer.status
         for observe in self.observers:

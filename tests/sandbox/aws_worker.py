@@ -11,22 +11,26 @@ import os
 import queue
 import signal
 import socket
-import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Mapping
-    from pathlib import Path
+
+    from tests.sandbox.fork_server import Forked
 
 _SIGNALS: dict[int, str] = {
     signal.SIGKILL: "killed",
     signal.SIGSEGV: "segmentation fault",
 }  # as Go names them, which Lambda does
 _API = "/2018-06-01/runtime"
+
+
+Process: TypeAlias = "subprocess.Popen[bytes] | Forked"
 
 
 @dataclass(slots=True)
@@ -37,6 +41,8 @@ class Invocation:
     arn: str
     payload: bytes
     timeout: float
+    deadline: float = 0.0
+    """When it times out, as time.time() has it; from the delivery on."""
     delivered: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
     result: bytes = b""
@@ -54,17 +60,16 @@ class Invocation:
 class Worker:
     """A process of one function; it handles one invocation at a time.
 
-    `command` starts it in `folder` with exactly `environment` and the address of its Runtime API; `log` gets every
-    line it writes. With `freeze` it is stopped when it has nothing to do, as Lambda freezes a sandbox, and continued at
-    the next invocation. It is the leader of its own process group: when the sandbox dies, the kernel sends SIGHUP and
-    SIGCONT to the stopped processes of a group that lost its parent, so none stays behind.
+    `start` starts it with exactly `environment` and the address of its Runtime API, as the leader of its own process
+    group; `log` gets every line it writes. With `freeze` it is stopped when it has nothing to do, as Lambda freezes a
+    sandbox, and continued at the next invocation. When the sandbox dies, the kernel sends SIGHUP and SIGCONT to the
+    stopped processes of a group that lost its parent, so none stays behind.
     """
 
     def __init__(
         self,
-        command: list[str],
+        start: Callable[[Mapping[str, str]], Process],
         environment: Mapping[str, str],
-        folder: Path,
         log: Callable[[str], None],
         *,
         freeze: bool,
@@ -77,16 +82,11 @@ class Worker:
         self._init_error: bytes | None = None
         self._server = _RuntimeApi(self)
         self.environment = {**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.server_port}"}
-        self.command = command
-        self._process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            process_group=0,
-        )
+        try:
+            self._process = start(self.environment)
+        except BaseException:
+            self._server.server_close()
+            raise
         self.pid = self._process.pid
         self._exited = threading.Event()
         self._threads = [
@@ -124,10 +124,17 @@ class Worker:
         return True
 
     @property
-    def event(self) -> bytes | None:
-        """The event it is at work on."""
-        invocation = self._current
-        return None if invocation is None else invocation.payload
+    def current(self) -> Invocation | None:
+        """The invocation it is at work on."""
+        return self._current
+
+    def pause(self) -> None:
+        """Let the process stand still in the middle of its work."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End the process and everything it started with SIGKILL, and wait for its end."""
@@ -153,6 +160,7 @@ class Worker:
         with self._delivering:
             if invocation is None or self._abandoned:
                 return None
+            invocation.deadline = time.time() + invocation.timeout
             invocation.delivered.set()
         return invocation
 
@@ -200,7 +208,7 @@ class Worker:
         invocation = self._current
         if invocation is None:
             return
-        code = self._process.returncode
+        code = self._process.wait()
         reason = f"signal: {_SIGNALS.get(-code, str(-code))}" if code < 0 else f"exit status {code}"
         message = f"RequestId: {invocation.request_id} Error: Runtime exited with error: {reason}"
         invocation.finish(self._init_error or _error("Runtime.ExitError", message), failed=True)
@@ -242,11 +250,10 @@ class _RuntimeHandler(BaseHTTPRequestHandler):
         if self.path != f"{_API}/invocation/next" or invocation is None:
             self.close_connection = True
             return
-        deadline = time.time() + invocation.timeout
         headers = {
             "Content-Type": "application/json",
             "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
-            "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
+            "Lambda-Runtime-Deadline-Ms": str(int(invocation.deadline * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": invocation.arn,
         }
         self._reply(200, headers, invocation.payload)

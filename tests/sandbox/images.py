@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from tests.sandbox.wire import JsonObject
@@ -40,11 +41,35 @@ class _Stored:
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
 
+class _Login(httpx.Auth):
+    """Shows the password, and where a registry wants a token, gets one for what it asks for.
+
+    https://distribution.github.io/distribution/spec/auth/token/
+    """
+
+    def __init__(self, username: str, password: str) -> None:
+        self._basic = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+    requires_response_body = True
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["Authorization"] = self._basic
+        challenge = (yield request).headers.get("www-authenticate", "")
+        if challenge.startswith("Bearer "):
+            asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+            realm = httpx.URL(asked.pop("realm")).copy_merge_params(asked)
+            answer = yield httpx.Request("GET", realm, headers={"Authorization": self._basic})
+            if answer.is_success:
+                given = answer.json()
+                request.headers["Authorization"] = f"Bearer {given.get('token') or given['access_token']}"
+                yield request
+
+
 class Images:
     """One user's view of a registry's images; a context manager. Errors are `httpx.HTTPStatusError`."""
 
     def __init__(self, url: str, username: str, password: str) -> None:
-        self._client = httpx.Client(base_url=url, auth=(username, password), timeout=_TIMEOUT)
+        self._client = httpx.Client(base_url=url, auth=_Login(username, password), timeout=_TIMEOUT)
 
     def __enter__(self) -> Self:
         return self
@@ -141,9 +166,9 @@ def namespace_of(username: str, number: int = 4711) -> str:
     return f"ir-cr-{re.sub('[^a-z0-9._-]', '-', username)}-{number}"
 
 
-def push_samples(url: str, username: str, password: str, number: int = 4711) -> Contents:
-    """Push what a small company may have, under the vendor's namespace `ir-cr-NAME-NUMBER/`; returns the contents."""
-    namespace = namespace_of(username, number)
+def push_samples(url: str, username: str, password: str, number: int = 4711, *, namespace: str = "") -> Contents:
+    """Push what a small company may have, and return it; without a namespace below CloudRaya's `ir-cr-NAME-NUMBER/`."""
+    namespace = namespace or namespace_of(username, number)
     with Images(url, username, password) as images:
         images.push(f"{namespace}/web", ["1.0"])
         images.push(f"{namespace}/web", ["1.1", "latest"])

@@ -6,44 +6,31 @@ import json
 import os
 import re
 import secrets
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import bcrypt
 import httpx
 
+from tests.sandbox.server_process import ServerProcess
+
 if TYPE_CHECKING:
-    from types import TracebackType
+    from pathlib import Path
 
 _BCRYPT_COST = 5  # htpasswd's own default: a login costs 1 ms here
-_READY_WITHIN = 20.0  # seconds
-_STOPPED_WITHIN = 5.0
-_LOGIN_WITHIN = 10.0
+_LOGIN_WITHIN = 10.0  # seconds
 _LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
 
-class RegistryNotStartedError(Exception):
-    """The registry's process ended or did not listen in time; the text quotes the end of its log."""
-
-
-class Registry:
-    """The registry with its users; a context manager.
-
-    `stop` and `start` again make an outage: address, users and images stay. `close` removes everything.
-    """
+class Registry(ServerProcess):
+    """The registry with its users; a context manager."""
 
     def __init__(self, program: Path) -> None:
-        self._program = program
-        self._folder = Path(tempfile.mkdtemp(prefix="rekey-registry-"))
+        super().__init__(program)
         self._htpasswd = self._folder / "htpasswd"
         self._hashes: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
         self._write_users()
 
@@ -57,55 +44,13 @@ class Registry:
         """`127.0.0.1:PORT`: the registry's name in image references and `auths` keys."""
         return f"127.0.0.1:{self._port}"
 
-    @property
-    def log(self) -> str:
-        """What the registry's process wrote so far."""
-        return (self._folder / "log").read_text(encoding="utf-8", errors="replace")
-
     def start(self) -> Self:
-        """Start the process and return once it listens; raises `RegistryNotStartedError`."""
+        """Start the process and return once it listens."""
         config = self._folder / "config.json"
         config.write_text(json.dumps(self._config()), encoding="utf-8")
-        with (self._folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [self._program, "serve", config],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._folder,
-                env={"PATH": os.environ.get("PATH", ""), "OTEL_TRACES_EXPORTER": "none"},
-            )
-        self._port = self._await_port(self._process)
+        self._spawn(["serve", config], {"OTEL_TRACES_EXPORTER": "none"})
+        self._await(self._listens)
         return self
-
-    def stop(self) -> None:
-        """End the process; connections are refused from now on."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(_STOPPED_WITHIN)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-
-    def close(self) -> None:
-        """Stop, and remove users and images."""
-        self.stop()
-        shutil.rmtree(self._folder)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def users(self) -> list[str]:
@@ -158,15 +103,7 @@ class Registry:
             "auth": {"htpasswd": {"realm": "Rekey sandbox", "path": str(self._htpasswd)}},
         }
 
-    def _await_port(self, process: subprocess.Popen[bytes]) -> int:
-        deadline = time.monotonic() + _READY_WITHIN
-        while time.monotonic() < deadline:
-            if found := _LISTENING.search(self.log):
-                return int(found[1])
-            try:
-                process.wait(0.01)
-            except subprocess.TimeoutExpired:
-                continue
-            break
-        self.stop()
-        raise RegistryNotStartedError(f"{self._program.name} does not listen: {self.log[-500:]}")
+    def _listens(self) -> bool:
+        found = _LISTENING.search(self.log)
+        self._port = int(found[1]) if found else self._port
+        return found is not None

@@ -101,8 +101,12 @@ class ServerProcess(ABC):
     ) -> None:
         self.close()
 
+    def _environment(self, **more: str) -> dict[str, str]:
+        """Return the environment of the program: PATH, a home of its own, and what is given."""
+        return {"PATH": os.environ.get("PATH", ""), "HOME": str(self._folder), **more}
+
     def _spawn(self, arguments: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
-        """Start the program with these arguments; its environment is PATH, HOME (its own folder) and what is given."""
+        """Start the program with these arguments."""
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [self._program, *arguments],
@@ -110,7 +114,7 @@ class ServerProcess(ABC):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self._folder,
-                env={"PATH": os.environ.get("PATH", ""), "HOME": str(self._folder), **(environment or {})},
+                env=self._environment(**(environment or {})),
             )
         self._guard = subprocess.Popen(  # its input ends when this process does
             ["/bin/sh", "-c", 'read -r _; kill -9 "$0"', str(self._process.pid)],

@@ -281,7 +281,7 @@ class World:
         place.add_user(username, first)
         # Gitea and the token server give a user what is under its own name.
         namespace = namespace_of(username) if place is self.registry else username
-        push_samples(place.url, username, first, namespace)
+        push_samples(place.url, username, first, namespace=namespace)
         robot_id = self._manage(kind, name, first, admin, place)
         repositories = [f"{org}/web", f"{org}/svc-billing", f"{org}/svc-search"]
         for repository in repositories:
@@ -331,7 +331,8 @@ class World:
             self.harbor.add_user(f"rekey-{name}", admin, {"read", "update"})
             return self.harbor.add_robot(name, password, project="shop", accounts=place).id
         if kind == "gitea":
-            self.gitea.add_user(f"rekey-{name}", admin, admin=True)
+            self.gitea.add_user(f"rekey-{name}", admin)
+            self.gitea.change_user(f"rekey-{name}", admin=True)
             return 0
         self.cloudraya.add_login(f"rekey@{name}.example", admin)
         self.cloudraya.add_registry(name, name, place)
@@ -362,7 +363,7 @@ class World:
             "endpoint": company.registry.url,
             "username": company.username,
             "repositories": [f"{namespace}/{each}" for each in ("api", "web", "worker")],
-            **({"token_host": company.registry.tokens_url} if isinstance(company.registry, TokenRegistry) else {}),
+            **({"token_host": company.registry.tokens.url} if isinstance(company.registry, TokenRegistry) else {}),
         }
         if kind == "manual":
             registry["where"] = "open the registry in the console and choose Change Password"

@@ -7,10 +7,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rekey import aws
+from tests.unit.bare_stack import BareStack
 from tests.unit.cli_stack import FakeStack, fake_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[BareStack]:
+    """Open what the functions find on AWS, for a module's tests."""
+    with BareStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def registry(opened: BareStack) -> str:
+    """Return the name of a registry that no other test knows."""
+    return opened.new_registry()
 
 
 @pytest.fixture(scope="module")

@@ -22,17 +22,9 @@ from rekey.steps.begin import MOST_SHARDS, cut
 from tests.unit.bare_stack import LONGEST, MARGIN, BareStack, plan_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rekey.model.rotation import Rotation
 
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -26,12 +26,6 @@ BEFORE, AFTER = ASKED - MINUTE, ASKED + MINUTE
 BUDGET = 3
 
 
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
-
-
 @pytest.fixture
 def registry(opened: BareStack) -> str:
     """Push a registry's plan."""

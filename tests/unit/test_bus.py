@@ -11,25 +11,12 @@ from rekey.bus import Bus, Told
 from rekey.errors import Denied, Unreachable
 from tests.sandbox import aws_faults
 from tests.sandbox.aws_faults import Answer
-from tests.unit.bare_stack import BareStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.sandbox.aws_faults import Act, AwsRequest, Effect
+    from tests.unit.bare_stack import BareStack
 
 PUT = "events:PutEvents"
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
-
-
-@pytest.fixture
-def registry(opened: BareStack) -> str:
-    return opened.new_registry()
 
 
 @pytest.fixture

@@ -62,12 +62,6 @@ class Told(Place):
         return [receipt.outcome for receipt in self.bench.ledger.receipts(self.name, 1)]
 
 
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
-
-
 @pytest.fixture
 def place(opened: BareStack) -> Iterator[Told]:
     with Told(opened) as place:

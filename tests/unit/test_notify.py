@@ -14,25 +14,12 @@ from rekey.errors import Denied, InputInvalid
 from rekey.steps import notify
 from rekey.steps.notify import to_message
 from tests.sandbox import aws_faults
-from tests.unit.bare_stack import BareStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rekey.runtime import Event
+    from tests.unit.bare_stack import BareStack
 
 PUBLISH = "sns:Publish"
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
-
-
-@pytest.fixture
-def registry(opened: BareStack) -> str:
-    return opened.new_registry()
 
 
 def event(told: str, **detail: object) -> Event:

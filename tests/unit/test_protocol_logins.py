@@ -70,7 +70,7 @@ class Place:
         return next_of(one, seen, way=self.way, now=NOW, on=on)
 
 
-READY = rotation(phase=Phase.READY, ready_until=SETTLED, old_before=LoginVerdict.ACCEPTED)
+READY = rotation(phase=Phase.READY, ready_until=SETTLED, old_before=LoginVerdict.ACCEPTED, old_version="v1")
 TAKEN = called(staged="v2", end=CallEnd.ANSWERED, call_ended_at=NOW)
 UNCERTAIN = called(staged="v2", end=CallEnd.UNKNOWN)
 PLACES = [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rekey.model.request import Reason
 from rekey.model.rotation import AttemptOutcome, Phase
 from rekey.model.verdict import LoginVerdict
 from rekey.protocol import Act, Seen, Way
@@ -40,7 +41,7 @@ STUCK = [
 
 def ready(until: datetime = NOW, **fields: object) -> Rotation:
     """Return a rotation for which a person was told to click while the old password was good."""
-    told = {"phase": Phase.READY, "ready_until": until, "old_before": LoginVerdict.ACCEPTED}
+    told = {"phase": Phase.READY, "ready_until": until, "old_before": LoginVerdict.ACCEPTED, "old_version": "v1"}
     return rotation(**{**told, **fields})
 
 
@@ -121,8 +122,22 @@ class TestManual:
         assert "the old password is dead" in step.why
 
     @pytest.mark.parametrize("before", [None, LoginVerdict.REFUSED, *CANNOT_SAY])
-    def test_where_the_old_one_did_not_log_in_before_it_proves_nothing_now(self, before: LoginVerdict | None) -> None:
-        step = next_of(None, Seen(old=LoginVerdict.ACCEPTED), way=Way.MANUAL, on=ready(old_before=before))
+    def test_what_one_login_said_before_is_no_fact(self, before: LoginVerdict | None) -> None:
+        """A registry whose user database was down is asked anew: nobody is called for a password that is good."""
+        assert next_of(way=Way.MANUAL, on=ready(old_before=before)).act is Act.ASK_OLD
+        accepted = Seen(old=LoginVerdict.ACCEPTED)
+        assert next_of(None, accepted, way=Way.MANUAL, on=ready(old_before=before)).act is Act.STOP
+
+    @pytest.mark.parametrize("before", [None, LoginVerdict.REFUSED, *CANNOT_SAY])
+    def test_where_it_did_not_log_in_before_nobody_is_said_to_have_clicked(self, before: LoginVerdict | None) -> None:
+        step = next_of(way=Way.MANUAL, on=ready(old_before=before, old_refusals=2))
+        assert step.act is Act.ATTENTION
+        assert "nobody pasted" in step.why
+        assert "dead" not in step.why
+
+    @pytest.mark.parametrize("on", [ready(old_version=None), ready(reason=Reason.LOST)])
+    def test_where_there_is_none_to_ask_a_person_is_called(self, on: Rotation) -> None:
+        step = next_of(way=Way.MANUAL, on=on)
         assert step.act is Act.ATTENTION
         assert "nobody pasted" in step.why
 

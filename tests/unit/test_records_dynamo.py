@@ -11,20 +11,12 @@ from rekey.errors import Denied, NotFound, Unfit, Unreachable
 from rekey.records.dynamo import ConditionFailed, Table, Write
 from tests.sandbox import aws_faults
 from tests.sandbox.aws_faults import Answer
-from tests.unit.bare_stack import BareStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.sandbox.aws_faults import Act, AwsRequest, Effect
+    from tests.unit.bare_stack import BareStack
 
 WRITE = "dynamodb:TransactWriteItems"
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 @pytest.fixture

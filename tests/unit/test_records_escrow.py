@@ -14,19 +14,12 @@ from rekey.model.password import ESCROW_LIMIT
 from rekey.model.rotation import Attempt, AttemptKind
 from rekey.records.dynamo import Table, Write
 from tests.sandbox import aws_faults
-from tests.unit.bare_stack import BareStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.unit.bare_stack import BareStack
 
 TABLE = "stack-escrow"
 WRITE = "dynamodb:TransactWriteItems"
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 @pytest.fixture

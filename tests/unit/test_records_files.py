@@ -15,20 +15,7 @@ from tests.sandbox import aws_faults
 from tests.unit.bare_stack import BareStack, plan_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.sandbox.aws_faults import Effect
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
-
-
-@pytest.fixture
-def registry(opened: BareStack) -> str:
-    return opened.new_registry()
 
 
 @pytest.fixture

@@ -17,24 +17,11 @@ from tests.sandbox import aws_faults
 from tests.unit.bare_stack import LONGEST, MARGIN, BareStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rekey.model.rotation import Lease
 
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 RACERS, SHARDS = 50, 40
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
-
-
-@pytest.fixture
-def registry(opened: BareStack) -> str:
-    return opened.new_registry()
 
 
 def taken(leases: Leases, registry: str, owner: str, now: datetime = NOW, redrive: int = 0) -> Lease:

@@ -16,26 +16,13 @@ from rekey.records.codec import partition, rotation_key
 from rekey.records.dynamo import Write
 from rekey.records.ledger import CHUNK
 from tests.sandbox import aws_faults
-from tests.unit.bare_stack import BareStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rekey.model.rotation import Fence
+    from tests.unit.bare_stack import BareStack
 
 WRITE = "dynamodb:TransactWriteItems"
 NOW = datetime(2026, 1, 31, 2, 0, 0, 123_456, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
-
-
-@pytest.fixture
-def registry(opened: BareStack) -> str:
-    return opened.new_registry()
 
 
 @pytest.fixture

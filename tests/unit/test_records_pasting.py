@@ -14,27 +14,14 @@ from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, Phase, Ro
 from rekey.model.verdict import LoginVerdict
 from rekey.records import pasting
 from tests.sandbox import aws_faults
-from tests.unit.bare_stack import BareStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rekey.model.rotation import Fence
+    from tests.unit.bare_stack import BareStack
 
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 WRITE = "dynamodb:TransactWriteItems"
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
-
-
-@pytest.fixture
-def registry(opened: BareStack) -> str:
-    return opened.new_registry()
 
 
 @pytest.fixture

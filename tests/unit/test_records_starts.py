@@ -10,23 +10,11 @@ import pytest
 
 from rekey.records.starts import Starts
 from tests.sandbox import aws_faults
-from tests.unit.bare_stack import BareStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.unit.bare_stack import BareStack
 
 RACERS = 50
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
-
-
-@pytest.fixture
-def registry(opened: BareStack) -> str:
-    return opened.new_registry()
 
 
 def test_it_counts_from_one(opened: BareStack, registry: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,18 +21,9 @@ from rekey.steps import report
 from tests.sandbox import aws_faults
 from tests.unit.bare_stack import LONGEST, MARGIN, BareStack, plan_of
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 WRITE = "dynamodb:TransactWriteItems"
 MINUTE = timedelta(minutes=1)
 ERROR = {"Error": "Unreachable", "Cause": '{"errorMessage": "the store did not answer"}'}
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 class Execution:

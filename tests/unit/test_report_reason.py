@@ -20,17 +20,9 @@ from rekey.steps import report
 from tests.unit.bare_stack import LONGEST, MARGIN, BareStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rekey.model.rotation import Fence, Lease
 
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -12,17 +12,10 @@ from rekey.model.rotation import Phase
 from rekey.model.state import Outcome
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict
 from tests.sandbox import aws_faults
-from tests.unit.bare_stack import BareStack
 from tests.unit.test_report import ERROR, MINUTE, WRITE, Execution, good
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
+    from tests.unit.bare_stack import BareStack
 
 
 def cut_off_and_again(execution: Execution) -> Outcome | None:

@@ -16,7 +16,6 @@ from rekey.model.verdict import LoginVerdict
 from rekey.records import pasting
 from tests.sandbox import aws_faults, faults
 from tests.sandbox.wire import Response
-from tests.unit.bare_stack import BareStack
 from tests.unit.reset_place import Place
 from tests.unit.scripted_registry import API, BASIC
 
@@ -24,16 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rekey.model.state import State
+    from tests.unit.bare_stack import BareStack
 
 SEAL = "kms:Encrypt"
 GETTING_READY = 2
 """The first sealing is the gate's, the second stands between the claim and the call."""
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 @pytest.fixture

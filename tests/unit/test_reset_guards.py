@@ -15,7 +15,6 @@ from rekey.model.rotation import AttemptOutcome, CallEnd
 from rekey.model.state import Next, Outcome
 from rekey.model.verdict import LoginVerdict
 from tests.sandbox import aws_faults
-from tests.unit.bare_stack import BareStack
 from tests.unit.reset_place import Place
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from rekey.model.rotation import Attempt
     from tests.sandbox.aws_faults import AwsRequest
+    from tests.unit.bare_stack import BareStack
 
 WRITE = "dynamodb:TransactWriteItems"
 CALL = timedelta(seconds=31)
@@ -31,12 +31,6 @@ PATIENCE = timedelta(seconds=20)
 """So that a first refusal waits for its second."""
 SPARE = timedelta(seconds=5)
 """How much longer the function may run: until then the call may leave."""
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -33,12 +33,6 @@ HURRIED = {"escrow_within": NOTHING}
 """So that a function of a few seconds may call, and is over before its test is long."""
 
 
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
-
-
 @pytest.fixture
 def place(opened: BareStack) -> Iterator[Place]:
     with Place(opened, settings=HURRIED) as place:

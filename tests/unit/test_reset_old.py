@@ -14,7 +14,6 @@ from rekey.model.state import Next, Outcome
 from rekey.model.verdict import LoginVerdict
 from tests.sandbox import faults
 from tests.sandbox.wire import Response
-from tests.unit.bare_stack import BareStack
 from tests.unit.reset_place import Place
 from tests.unit.scripted_registry import API, BASIC
 
@@ -23,16 +22,11 @@ if TYPE_CHECKING:
 
     from rekey.model.rotation import Attempt
     from tests.sandbox.wire import Request
+    from tests.unit.bare_stack import BareStack
 
 PAUSE = timedelta(seconds=0.3)
 PATIENT = {"prove_within": timedelta(seconds=20), "refusal_pause": PAUSE}
 REFUSAL = faults.answer(Response.json({}, 401, {**API, **BASIC}))
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 @pytest.fixture

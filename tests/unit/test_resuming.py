@@ -22,20 +22,12 @@ from tests.sandbox import aws_faults
 from tests.unit.bare_stack import BareStack, plan_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rekey.model.rotation import Fence
 
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 WRITE = "dynamodb:TransactWriteItems"
 MENDED = "v2"
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def running(folder: Path, settings: HostSettings | None = None, **overrides: str
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    with running(tmp_path, HostSettings(retries=Retries(0.01, 0.01))) as cloud:
+    with running(tmp_path, HostSettings(retries=Retries(0.01, 0.01), fork=True)) as cloud:
         yield cloud
 
 

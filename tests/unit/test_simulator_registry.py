@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from tests.sandbox.images import Images, push_samples
-from tests.sandbox.registry import Registry, RegistryNotStartedError
+from tests.sandbox.registry import Registry
+from tests.sandbox.server_process import ServerNotStartedError
 from tests.servers.requirement import require
 
 if TYPE_CHECKING:
@@ -107,5 +108,5 @@ def test_a_registry_that_does_not_start_says_why(tmp_path: Path) -> None:
     program = tmp_path / "registry"
     program.write_text("#!/bin/sh\necho no such flag >&2\nexit 3\n")
     program.chmod(0o755)
-    with pytest.raises(RegistryNotStartedError, match="no such flag"), Registry(program):
+    with pytest.raises(ServerNotStartedError, match="no such flag"), Registry(program):
         pass

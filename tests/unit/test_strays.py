@@ -13,12 +13,10 @@ from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, Phase, Ro
 from rekey.records.escrow import OF_CHECK
 from rekey.steps.reset import strays
 from tests.sandbox import aws_faults
-from tests.unit.bare_stack import BareStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rekey.model.rotation import Fence
+    from tests.unit.bare_stack import BareStack
 
 CALLED_AT = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 WRITE = "dynamodb:TransactWriteItems"
@@ -30,12 +28,6 @@ DECIDED = [
     AttemptOutcome.STALE,
     AttemptOutcome.WRONG_PASTE,
 ]
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -23,24 +23,18 @@ from rekey.records.starts import Starts
 from rekey.steps import trigger
 from rekey.steps.trigger import execution_name, read_request
 from tests.sandbox import aws_faults
-from tests.unit.bare_stack import BareStack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rekey.model.rotation import Fence
     from rekey.runtime import Event
+    from tests.unit.bare_stack import BareStack
 
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 START, DESCRIBE, WRITE = "states:StartExecution", "states:DescribeExecution", "dynamodb:TransactWriteItems"
 _ids = (f"event-{number}" for number in itertools.count(1))
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -24,12 +24,6 @@ OTHERS = [phase for phase in Phase if phase is not Phase.NEEDS_ATTENTION]
 PUT_EVENTS = "events:PutEvents"
 
 
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
-
-
 @pytest.fixture
 def registry(opened: BareStack) -> Iterator[str]:
     """Push a registry's plan; afterwards nothing of it is open."""

@@ -17,22 +17,16 @@ from rekey.model.state import Next, Outcome
 from rekey.model.verdict import LoginVerdict
 from tests.sandbox import faults
 from tests.sandbox.wire import Response
-from tests.unit.bare_stack import BareStack
 from tests.unit.reset_place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rekey.model.state import State
+    from tests.unit.bare_stack import BareStack
 
 LONG = timedelta(minutes=10)
 BUDGET = 3
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 @pytest.fixture

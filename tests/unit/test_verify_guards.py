@@ -11,19 +11,14 @@ from rekey.model.state import Next
 from rekey.model.verdict import LoginVerdict
 from tests.sandbox import faults
 from tests.sandbox.wire import Response
-from tests.unit.bare_stack import BareStack
 from tests.unit.reset_place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.unit.bare_stack import BareStack
+
 UNWELL = faults.answer(Response.json({}, 503))
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ from rekey.steps import webhook
 from rekey.steps.bench import Bench
 from tests.sandbox import aws_faults
 from tests.sandbox.webhook_receiver import new_secret, sign
-from tests.unit.bare_stack import BareStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from rekey.runtime import Event
+    from tests.unit.bare_stack import BareStack
 
 KEY = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 """Of the example that the Standard Webhooks libraries share: signed by none of our code."""
@@ -35,12 +35,6 @@ EXAMPLE = {
 }
 BODY = b'{"test": 2432232314}'
 THEN = datetime.fromtimestamp(1614265330, UTC)
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 class Sender:

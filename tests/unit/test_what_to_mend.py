@@ -21,21 +21,14 @@ from rekey.stores import secrets_manager
 from tests.sandbox import aws_faults
 from tests.sandbox.http_server import HttpServer
 from tests.sandbox.wire import Request, Response
-from tests.unit.bare_stack import BareStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.unit.bare_stack import BareStack
 
 ROLE = "the role of the function rekey-test-it"
 REGISTRY = ManualRegistry(
     name="prod-images", type="manual", endpoint="registry.example.com", username="robot", where="the console"
 )
-
-
-@pytest.fixture(scope="module")
-def opened() -> Iterator[BareStack]:
-    with BareStack() as opened:
-        yield opened
 
 
 @pytest.fixture(autouse=True)

@@ -213,13 +213,14 @@ def _without_paste(rotation: Rotation, seen: Seen, limits: Limits, now: datetime
         return Step(Act.BE_READY)
     if now < rotation.ready_until:
         return Step(Act.STAY_READY)
-    if rotation.old_before is not LoginVerdict.ACCEPTED:
-        return Step(Act.ATTENTION, why="nobody pasted a password: reset it in the console and `rekey paste` it")
+    nobody = "nobody pasted a password: reset it in the console and `rekey paste` it"
+    if rotation.old_version is None or rotation.reason is Reason.LOST:
+        return Step(Act.ATTENTION, why=nobody)
     if seen.old is LoginVerdict.ACCEPTED:
         return Step(Act.STOP, why="nobody reset the password in time: the old one is still good")
     if rotation.old_refusals >= REFUSALS_THAT_COUNT:
-        why = "the old password is dead and nobody pasted the new one: `rekey paste` it, or reset once more and paste"
-        return Step(Act.ATTENTION, why=why)
+        dead = "the old password is dead and nobody pasted the new one: `rekey paste` it, or reset once more and paste"
+        return Step(Act.ATTENTION, why=dead if rotation.old_before is LoginVerdict.ACCEPTED else nobody)
     return _ask_old(rotation, seen, limits, now)
 
 

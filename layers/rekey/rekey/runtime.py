@@ -63,7 +63,7 @@ class Call:
 
 
 def now() -> datetime:
-    """Return the time: the one place in the product that reads the clock."""
+    """Return the time: the one place in the product that reads the wall clock (a duration is measured by the other)."""
     return datetime.now(UTC)
 
 

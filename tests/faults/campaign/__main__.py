@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.faults.campaign import cases, outcome, recording, running, table
-from tests.faults.campaign.setting import OVERRIDES
+from tests.faults.campaign.setting import HOST, OVERRIDES
 from tests.sandbox.world import World
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _recorded(kind: Kind) -> list[Point]:
-    with tempfile.TemporaryDirectory() as folder, World(Path(folder), OVERRIDES) as world:
+    with tempfile.TemporaryDirectory() as folder, World(Path(folder), OVERRIDES, HOST) as world:
         return recording.record(world, "recorded", kind)
 
 

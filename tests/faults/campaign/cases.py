@@ -97,8 +97,16 @@ def representative(points: Sequence[Point]) -> list[Case]:
 
 
 _IN_SHORT = {
-    Role.RESET_CALL: (Kind.ERROR_BEFORE, Kind.ERROR_AFTER, Kind.KILL_AFTER, Kind.GATEWAY, Kind.GATEWAY_AFTER),
-    Role.ESCROW_WRITE: (Kind.ERROR_BEFORE, Kind.KILL_BEFORE, Kind.KILL_AFTER),
+    Role.RESET_CALL: (
+        Kind.ERROR_BEFORE,
+        Kind.ERROR_AFTER,
+        Kind.KILL_AFTER,
+        Kind.CUT_OFF,
+        Kind.GATEWAY,
+        Kind.GATEWAY_AFTER,
+    ),
+    Role.SET_CALL: (Kind.ERROR_AFTER, Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.CUT_OFF, Kind.GATEWAY_AFTER),
+    Role.ESCROW_WRITE: (Kind.ERROR_BEFORE, Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.CUT_OFF),
     Role.NEW_LOGIN: (Kind.REFUSED_ONCE, Kind.REFUSED_TWICE),
 }
 

@@ -10,6 +10,8 @@ REGISTRY = "registry"
 CONTROL_PLANE = "control plane"
 CONSUMERS = ("github", "kubernetes", "webhook")
 MACHINE = "state machine"
+TASKS = ("begin", "reset", "distribute", "verify", "report")
+"""The functions that the state machine calls."""
 READS = ("Get", "Describe", "Query", "List", "Decrypt")
 """How the names of AWS's operations begin that change nothing."""
 
@@ -29,6 +31,8 @@ class Kind(StrEnum):
     """The calling process is killed; nothing was done."""
     KILL_AFTER = "kill after"
     """Done; the calling process is killed before it learns that."""
+    CUT_OFF = "cut off"
+    """Done and answered, but the calling process stands still until its handler's time is over, and goes on then."""
     THROTTLE = "throttle"
     CONFLICT = "conflict"
     """A transaction is cancelled because another one touches the same item."""
@@ -152,7 +156,7 @@ def _loses_the_answer(strike: Strike) -> bool:
     match strike.point.role:
         case Role.RESET_CALL:
             # After an answer that nobody understands a person resets once more, and pastes.
-            return strike.kind in (Kind.ERROR_AFTER, Kind.KILL_AFTER, Kind.GATEWAY_AFTER)
+            return strike.kind in (Kind.ERROR_AFTER, Kind.KILL_AFTER, Kind.CUT_OFF, Kind.GATEWAY_AFTER)
         case Role.ESCROW_WRITE:
             return strike.kind is Kind.KILL_BEFORE
         case _:
@@ -161,7 +165,7 @@ def _loses_the_answer(strike: Strike) -> bool:
 
 def _may_lose_the_answer(strike: Strike) -> bool:
     """Whether a fault can, after another one moved it to another moment than the recorded one."""
-    losing = (Kind.ERROR_AFTER, Kind.HANG, Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.GATEWAY_AFTER)
+    losing = (Kind.ERROR_AFTER, Kind.HANG, Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.CUT_OFF, Kind.GATEWAY_AFTER)
     return strike.kind in losing and strike.point.task.function == "reset"
 
 
@@ -169,7 +173,16 @@ def kinds_of(point: Point) -> tuple[Kind, ...]:
     """Return everything that can go wrong at a point."""
     if point.server == MACHINE:
         return (Kind.STOP, Kind.STOP_AT_WORK) if point.role is Role.TASK else (Kind.STOP,)
-    common = (Kind.ERROR_BEFORE, Kind.ERROR_AFTER, Kind.HANG, Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.THROTTLE)
+    common: tuple[Kind, ...] = (
+        Kind.ERROR_BEFORE,
+        Kind.ERROR_AFTER,
+        Kind.HANG,
+        Kind.KILL_BEFORE,
+        Kind.KILL_AFTER,
+        Kind.THROTTLE,
+    )
+    if point.task.function in TASKS:
+        common = (*common, Kind.CUT_OFF)
     if point.server == AWS:
         action = point.operation.partition(":")[2]
         writes = () if action.startswith(READS) else (Kind.ANSWERS_LOST,)

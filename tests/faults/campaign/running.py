@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tests.faults.campaign import canaries, checks, recovery, table
 from tests.faults.campaign.outcome import Outcome
 from tests.faults.campaign.points import OF_THE_MACHINE, Case, Strike
-from tests.faults.campaign.setting import OVERRIDES, Setting
+from tests.faults.campaign.setting import HOST, OVERRIDES, Setting
 from tests.faults.campaign.stops import Stop
 from tests.faults.campaign.strikes import Struck
 from tests.sandbox.world import World
@@ -70,7 +70,7 @@ class Result:
 
 def run(cases: Sequence[Case], at_once: int, kind: Kind = "cloudraya") -> list[Result]:
     """Run the cases in a world of their own, `at_once` at a time; each that went wrong is printed at once."""
-    with tempfile.TemporaryDirectory() as folder, World(Path(folder), OVERRIDES) as world:
+    with tempfile.TemporaryDirectory() as folder, World(Path(folder), OVERRIDES, HOST) as world:
         return run_in(world, cases, at_once, kind)
 
 

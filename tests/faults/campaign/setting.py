@@ -17,6 +17,7 @@ from tests.faults.campaign.points import AWS, CONTROL_PLANE, REGISTRY, Task
 from tests.sandbox.cloudraya import RESET_PATH
 from tests.sandbox.harbor import API
 from tests.sandbox.harbor_robots import made_up
+from tests.sandbox.lambdas import HostSettings
 from tests.sandbox.registry_proxy import RegistryProxy, shown
 from tests.sandbox.wire import Request
 from tests.sandbox.world import OTHER_REGISTRY, Company, World
@@ -39,6 +40,7 @@ OVERRIDES = {
     "WaitBudget": "60",
 }
 """Beside the sandbox's own: a takeover waits for the longest function, so none is long."""
+HOST = HostSettings(fork=True)
 _LIMITS = {"timeout": "2s", "settle": "1s"}
 """Of the reset call."""
 _CONSUMER_TYPES = {"github": "github-secret", "kubernetes": "kubernetes-pull-secret", "webhook": "webhook"}

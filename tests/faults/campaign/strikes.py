@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.faults.campaign.points import AWS, Kind, Strike
 from tests.sandbox.aws_faults import Answer, AwsRequest, Dropped, error_answer
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from tests.faults.campaign.setting import Setting
     from tests.sandbox.wire import Act
 
+_Answer = TypeVar("_Answer")
 AS_OFTEN_AS_ASKED = 3
 """rekey.aws: a client of AWS asks three times at the most."""
 _LONGEST_PATIENCE = 16.0  # seconds; longer than any client of the product waits for an answer
 _UNTIL_GIVEN_UP = 100  # times; a step asks again until the password is held back no longer
+_INTERRUPTED = 0.5
+"""Seconds before the timeout; rekey.runtime interrupts a handler a second before it."""
 _CANCELLED = "TransactionCanceledException"
 
 
@@ -94,6 +98,8 @@ class Struck:
             case Kind.ANSWERS_LOST:
                 act()
                 return error_answer(request.service, 500, "InternalServerError", "by the campaign")
+            case Kind.CUT_OFF:
+                return self._cut_off(request, act)
             case _:
                 self._strike_the_connection(request, act)
                 raise Dropped
@@ -109,6 +115,8 @@ class Struck:
                 return gateway_page(acted=True)(request, act)
             case Kind.REFUSED_ONCE | Kind.REFUSED_TWICE:
                 return self._refuse(request, act)
+            case Kind.CUT_OFF:
+                return self._cut_off(request, act)
             case _:
                 self._strike_the_connection(request, act)
                 raise DropConnectionError
@@ -124,6 +132,15 @@ class Struck:
             "Docker-Distribution-Api-Version": "registry/2.0",
         }
         return Response.json({"errors": [{"code": "UNAUTHORIZED"}]}, 401, headers)
+
+    def _cut_off(self, request: AwsRequest | Request, act: Callable[[], _Answer]) -> _Answer:
+        """Let who asks stand still before the answer is there, and go on when its handler's time is over."""
+        found = self._setting.worker_of(self._strike.point.server, request)
+        if found is not None:
+            work = found[1]
+            work.pause()
+            threading.Timer(work.deadline - _INTERRUPTED - time.time(), work.resume).start()
+        return act()
 
     def _strike_the_connection(self, request: AwsRequest | Request, act: Callable[[], Any]) -> None:
         """Do what the kind says before the connection is cut."""

@@ -116,7 +116,11 @@ class Escrow:
         try:
             return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _associated(context))
         except InvalidTag:
-            raise Unintelligible("the escrow's item was changed after it was written: it does not open") from None
+            raise Unintelligible(
+                f"an answer in the escrow was changed after it was written, and does not open: item {item['pk']}, "
+                f"{item['sk']} of the stack's EscrowTable. See who wrote there, then delete the item by hand: where it "
+                "held the only copy of a password, reset it in the registry's console and `rekey paste` the new one"
+            ) from None
 
     def stray(self, registry: str, token: str) -> Stray | None:
         """Return an answer that no attempt of the ledger knows, or None where it is gone.

@@ -1,12 +1,11 @@
 """A registry's own API, as a plan describes it: sign in, ask whether it is well, send the one reset call."""
 
 import re
-import time
 from dataclasses import dataclass, field
 
 import httpx
 
-from rekey import http
+from rekey import http, runtime
 from rekey.contracts import Answer
 from rekey.errors import CredentialUnusable, Denied, NotFound, NotSent, Unintelligible
 from rekey.model.origin import Origin
@@ -30,7 +29,7 @@ class _Pass:
     """Seconds since the epoch; None where it does not say."""
 
     def good_for(self, seconds: float) -> bool:
-        return self.ends_at is None or time.time() + seconds + _EARLY < self.ends_at
+        return self.ends_at is None or runtime.now().timestamp() + seconds + _EARLY < self.ends_at
 
 
 class ControlPlane:

@@ -38,6 +38,9 @@ _ENDS = {
     Phase.PREPARING: Outcome.STOPPED,
     Phase.RESETTING: Outcome.UNFINISHED,
 }
+_PATIENCE = 3
+"""Executions that end unfinished, one after the other, before a person hears of it."""
+_UNDER_WAY = "the rotation is not finished, and is tried again"
 _DEFINITE = frozenset(
     kind.__name__
     for kind in vars(errors).values()
@@ -95,8 +98,12 @@ class Report:
         outcome = self._outcome(found)
         ended = self._ended(found, outcome)
         self._save_evidence(ended, outcome)
-        self._commit(rotation, ended, outcome)
-        if outcome is not Outcome.STOPPED or self._is_news("; ".join(ended.rotation.problems)):
+        why = self._in_the_way(ended.rotation, outcome)
+        if outcome is Outcome.UNFINISHED and why and self._is_news(why):
+            # Told first: cut off in between, it is told twice rather than never.
+            self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, rotation=ended.rotation.id, why=why)
+        self._commit(rotation, ended, outcome, why)
+        if outcome is not Outcome.STOPPED or self._is_news(why):
             _tell(self.bench, ended.rotation, outcome)
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
 
@@ -149,19 +156,31 @@ class Report:
             changes |= {"phase": Phase.FINISHED, "finished_at": self.now, "problems": problems}
         return replace(found, rotation=rotation.having(**changes))
 
+    def _in_the_way(self, rotation: Rotation, outcome: Outcome) -> str:
+        """Return what a person has to hear although the tick comes back, or "".
+
+        Of a rotation that is under way: what asking again cannot mend, and what several executions have not mended.
+        """
+        if outcome is Outcome.STOPPED:
+            return "; ".join(rotation.problems)
+        error = self.call.state.error
+        if outcome is not Outcome.UNFINISHED or not (_is_definite(error) or self.tries >= _PATIENCE):
+            return ""
+        return f"{_UNDER_WAY}: {said(error) if error else f'see `rekey status {rotation.registry}`'}"
+
     def _save_evidence(self, found: Findings, outcome: Outcome) -> None:
         document = evidence.build(found, outcome, self.now)
         folder = self.bench.folder(found.rotation.registry, found.rotation.generation)
         folder.save_evidence(document, page.render(document))
 
-    def _commit(self, before: Rotation, found: Findings, outcome: Outcome) -> None:
+    def _commit(self, before: Rotation, found: Findings, outcome: Outcome, why: str) -> None:
         """Write the end in one transaction: rotation, requests that are met, when to come back, the lease.
 
         A completed reset meets its requests even where consumers are still to be told: those are the rotation's own.
         """
         rotation = found.rotation
         saved = rotation.having(rev=secrets.token_hex(8))
-        again = self._again(outcome, "; ".join(saved.problems) if outcome is Outcome.STOPPED else "")
+        again = self._again(outcome, why)
         writes: list[Write] = [following(before, saved), open_mark(saved), self._following(again)]
         met = _met(found)
         while len(met) > _REQUESTS:
@@ -177,7 +196,8 @@ class Report:
         done = outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED, Outcome.READY)
         tries = 0 if done else self.tries + 1
         at = self.now if done else self.now + self.bench.settings.again_in(self.tries)
-        return Again(registry=self.fence.registry, tries=tries, at=at, told=_digest(why), rev=secrets.token_hex(8))
+        told = _digest(why) if why or done else self.told
+        return Again(registry=self.fence.registry, tries=tries, at=at, told=told, rev=secrets.token_hex(8))
 
     def _following(self, again: Again) -> Write:
         return following(self.again or again.having(rev=""), again)
@@ -193,7 +213,7 @@ class Report:
         # A definite error is the function's own answer, as "wait" is, and the handler leaves nothing running behind it:
         # the next owner need not wait. After all else, a Task's timeout first of all, a call of Begin may still run.
         # (That it was called before, the lease says.)
-        lingering = bool(error) and error.get("Error") not in _DEFINITE
+        lingering = bool(error) and not _is_definite(error)
         if self._is_news(why):  # told first: cut off in between, it is told twice rather than never
             self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=why)
         hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=[self._following(again)])
@@ -212,6 +232,10 @@ def _tell(bench: Bench, rotation: Rotation, outcome: Outcome) -> None:
     if found_here or outcome in (Outcome.STOPPED, Outcome.CONSUMERS_FAILED):
         why = "; ".join(rotation.problems) or "consumers failed: the report names them"
         bench.bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
+
+
+def _is_definite(error: dict[str, str] | None) -> bool:
+    return error is not None and error.get("Error") in _DEFINITE
 
 
 def _in_one_line(text: str) -> str:

@@ -1,0 +1,43 @@
+"""Runs the part of the crash campaign that stands for all of it, in a world of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from tests.faults.campaign import cases, recording, running, table
+from tests.faults.campaign.points import Kind, Point, Role
+from tests.faults.campaign.setting import HOST, OVERRIDES
+from tests.sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.faults.campaign.running import Result
+    from tests.sandbox.world import Kind as RegistryKind
+
+Campaign: TypeAlias = "tuple[Sequence[Point], Sequence[Result]]"
+LOST = (Kind.ERROR_AFTER, Kind.KILL_AFTER, Kind.CUT_OFF, Kind.GATEWAY_AFTER)
+"""What loses the answer to the call."""
+
+
+def run_some(folder: Path, kind: RegistryKind) -> Campaign:
+    """Return the points that a recording found, and what came of some cases."""
+    with World(folder, OVERRIDES, HOST) as world:
+        points = recording.record(world, "recorded", kind)
+        return points, running.run_in(world, cases.representative(points), at_once=6, kind=kind)
+
+
+def all_converged(campaign: Campaign) -> None:
+    """See that nothing was lost, nothing leaked, and everybody had the password in the end."""
+    _, results = campaign
+    assert len(results) >= 12
+    assert [str(result) for result in results if not result.converged] == []
+    assert "lost=0 leaked=0 extra_resets=0" in table.sums([result.outcome("cloudraya") for result in results])
+
+
+def twice(campaign: Campaign) -> set[tuple[Role, Kind]]:
+    """Return what led to two resets."""
+    return {
+        (result.case.strikes[0].point.role, result.case.strikes[0].kind) for result in campaign[1] if result.resets == 2
+    }

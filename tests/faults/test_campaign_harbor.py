@@ -1,0 +1,26 @@
+"""A part of the crash campaign with a registry that takes the password we choose."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.some_cases import LOST, Campaign, all_converged, run_some, twice
+
+pytestmark = pytest.mark.timeout(600)  # seconds; a dozen rotations, each with what it takes to come back from a fault
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    """Return the points that a recording found, and what came of some cases."""
+    return run_some(tmp_path_factory.mktemp("campaign"), "harbor")
+
+
+def test_every_rotation_converges(campaign: Campaign) -> None:
+    """Whatever goes wrong, nothing is lost, nothing leaks, and everybody has the password in the end."""
+    all_converged(campaign)
+
+
+def test_a_password_of_ours_is_never_set_twice(campaign: Campaign) -> None:
+    """It is in the store before the call: where the answer is lost, a login tells whether it was taken."""
+    assert {result.case.strikes[0].kind for result in campaign[1]} >= set(LOST)
+    assert twice(campaign) == set()
