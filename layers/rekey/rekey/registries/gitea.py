@@ -82,27 +82,41 @@ class GiteaRegistry(OciRegistry, TakesPassword):
 
     def warnings(self, password: Password | None) -> Sequence[str]:
         """Say who gets in without the password, now and after the reset, and what keeps the user itself out."""
+        found: list[str] = []
+        for look in (self._open_to_anybody, self._tokens, self._must_change):
+            try:
+                said = look(password)
+            except RekeyError as error:
+                said = f"not all could be looked at: {error}"
+            found += [said] if said else []
+        return found
+
+    def _open_to_anybody(self, _password: Password | None) -> str:
         with self._session(_LOOK_WITHIN) as session:
             public = open_to_anybody(session, self._part)
-        said = [f"anybody may pull {_some(public)} without a password: set the owner's visibility to private"]
-        found = said if public else []
+        what = f"anybody may pull {_some(public)} without a password: set the owner's visibility to private"
+        return what if public else ""
+
+    def _tokens(self, password: Password | None) -> str:
         tokens = self._users.tokens_that_open_the_registry(password)
         if tokens is None:
-            found.append(
+            return (
                 "personal access tokens outlive the password, and whether there are any could not be seen: give the "
                 "credential the scope read:user"
             )
-        elif tokens:
-            found.append(
-                f"these personal access tokens of {self._part.username} open the registry too, and outlive the "
-                f"password: {_some(tokens)}. Delete those that nobody needs"
-            )
-        if password is not None and self._users.must_change(password):
-            found.append(
-                f"{self._part.username} must change its password at the next sign-in (`must_change_password`). The "
-                "registry lets it in all the same; whoever follows that request makes another password than Rekey's"
-            )
-        return found
+        what = (
+            f"these personal access tokens of {self._part.username} open the registry too, and outlive the password: "
+            f"{_some(tokens)}. Delete those that nobody needs"
+        )
+        return what if tokens else ""
+
+    def _must_change(self, password: Password | None) -> str:
+        if password is None or not self._users.must_change(password):
+            return ""
+        return (
+            f"{self._part.username} must change its password at the next sign-in (`must_change_password`). The "
+            "registry lets it in all the same; whoever follows that request makes another password than Rekey's"
+        )
 
     def healthy(self) -> bool:
         """Whether both the registry and its API answer well, and the user would be let in with its password."""
