@@ -12,18 +12,30 @@ from tests.sandbox.world import OTHER_REGISTRY
 if TYPE_CHECKING:
     from tests.e2e.front import Front
     from tests.sandbox.wire import Json, JsonObject
-    from tests.sandbox.world import Company, Kind, World
+    from tests.sandbox.world import Company, ImageRegistry, Kind, World
 
 _numbers = itertools.count(1)
 
 
-def new(world: World, front: Front, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company:
-    """Return a company that no other test knows; `policy` is that of its plan."""
-    company = world.company(f"company-{next(_numbers)}", kind, adopted=adopted)
-    company.document["registry"]["endpoint"] = front.url
+def new(
+    world: World,
+    front: Front,
+    kind: Kind = "cloudraya",
+    *,
+    adopted: bool = True,
+    registry: ImageRegistry | None = None,
+    **policy: Json,
+) -> Company:
+    """Return a company that no other test knows; `policy` is that of its plan.
+
+    `registry`: where its images are, behind no door; Gitea has a door of its own.
+    """
+    company = world.company(f"company-{next(_numbers)}", kind, adopted=adopted, registry=registry)
+    door = world.gitea_api if kind == "gitea" else registry or front
+    company.document["registry"]["endpoint"] = door.url
     for namespace, name in company.pull_secrets:
         entries: JsonObject = {
-            front.host: {"username": company.username, "password": company.first_password},
+            door.host: {"username": company.username, "password": company.first_password},
             OTHER_REGISTRY: {"username": "robot", "password": company.other_password},
         }
         world.kubernetes.add_pull_secret(namespace, name, entries)

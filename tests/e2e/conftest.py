@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.sandbox.wire import Json
-    from tests.sandbox.world import Company, Kind
+    from tests.sandbox.world import Company, ImageRegistry, Kind
 
 HERE = Path(__file__).parent
 OVERRIDES = {
@@ -38,9 +38,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class NewCompany(Protocol):
-    """Sets a company up that no other test knows; `policy` is that of its plan."""
+    """Sets a company up that no other test knows, as `companies.new` does."""
 
-    def __call__(self, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company: ...
+    def __call__(
+        self,
+        kind: Kind = "cloudraya",
+        *,
+        adopted: bool = True,
+        registry: ImageRegistry | None = None,
+        **policy: Json,
+    ) -> Company: ...
 
 
 @pytest.fixture(scope="session")
@@ -72,14 +79,15 @@ def new_company(world: World, front: Front) -> Iterator[NewCompany]:
     """Set companies up; afterwards every fault is lifted, and nothing of them is left open."""
     made: list[Company] = []
 
-    def make(kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company:
-        made.append(companies.new(world, front, kind, adopted=adopted, **policy))
+    def make(
+        kind: Kind = "cloudraya", *, adopted: bool = True, registry: ImageRegistry | None = None, **policy: Json
+    ) -> Company:
+        made.append(companies.new(world, front, kind, adopted=adopted, registry=registry, **policy))
         return made[-1]
 
     yield make
-    world.cloud.faults.clear()
-    for server in (front, world.cloudraya, world.harbor, world.github, world.kubernetes, world.receiver):
-        server.clear_faults()
+    front.clear_faults()
+    world.clear_faults()
     world.cloudraya.reset_answer = documented_answer
     for company in made:
         companies.close(company)

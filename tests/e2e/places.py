@@ -61,8 +61,8 @@ class Run:
             Canary(SIGNING, company.world.webhook_key.removeprefix("whsec_")),
             *self.more,
         ]
-        found += [Canary(NEW, reset.password) for reset in company.world.cloudraya.resets(company.name)]
-        for server, name in [(company.world.cloudraya, BEARER), (company.world.github, GITHUB)]:
+        found += [Canary(NEW, password) for password in company.made]
+        for server, name in [(self._control_plane, BEARER), (company.world.github, GITHUB)]:
             tokens = {exchange.request.bearer() for exchange in server.exchanges[self._exchanges[server] :]}
             found += [Canary(name, token) for token in sorted(filter(None, tokens))]
         return found
@@ -90,11 +90,20 @@ class Run:
                 said = [request.method, request.path, dict(request.query), dict(request.headers)]
                 yield Place(f"request to the {name}", repr(said).encode() + request.body, allowed)
 
+    @property
+    def _control_plane(self) -> HttpServer:
+        """What resets; a Gitea is also the registry, and the bearers there are tokens that a password gave."""
+        world = self._company.world
+        return world.gitea_api if self._company.kind == "gitea" else world.cloudraya
+
     def _servers(self) -> Mapping[str, tuple[HttpServer, frozenset[str]]]:
         world = self._company.world
+        at_registry, at_control_plane = frozenset({OLD, NEW}), frozenset({ADMIN, BEARER})
+        if self._control_plane is self._front:
+            at_registry = at_control_plane = at_registry | at_control_plane
         return {
-            "registry": (self._front, frozenset({OLD, NEW})),
-            "control plane": (world.cloudraya, frozenset({ADMIN, BEARER})),
+            "registry": (self._front, at_registry),
+            "control plane": (self._control_plane, at_control_plane),
             "GitHub": (world.github, frozenset({GITHUB})),
             "cluster": (world.kubernetes, frozenset({CLUSTER, NEW, OTHER})),
             "webhook": (world.receiver, _NOTHING),

@@ -251,6 +251,14 @@ class World:
                 self._gitea_api = self._exit.enter_context(GiteaDoor(gitea))
             return self._gitea_api
 
+    def clear_faults(self) -> None:
+        """Lift every fault, of AWS and of every server that was started."""
+        self.cloud.faults.clear()
+        servers = (self.cloudraya, self.harbor, self.github, self.kubernetes, self.receiver, self._gitea_api)
+        for server in servers:
+            if server is not None:
+                server.clear_faults()
+
     @property
     def token_registry(self) -> TokenRegistry:
         """A registry behind a token server, started when it is first asked for."""
@@ -280,8 +288,8 @@ class World:
         place: ImageRegistry = registry or (self.gitea if kind == "gitea" else self.registry)
         place.add_user(username, first)
         # Gitea and the token server give a user what is under its own name.
-        namespace = namespace_of(username) if place is self.registry else username
-        push_samples(place.url, username, first, namespace=namespace)
+        images = namespace_of(username) if place is self.registry else username
+        push_samples(place.url, username, first, namespace=images)
         robot_id = self._manage(kind, name, first, admin, place)
         repositories = [f"{org}/web", f"{org}/svc-billing", f"{org}/svc-search"]
         for repository in repositories:
@@ -315,7 +323,7 @@ class World:
         )
         self._credentials(company)
         company.topic = self.cloud.client("sns").create_topic(Name=f"rekey-{name}")["TopicArn"]
-        company.document = self._document(company, org, namespace)
+        company.document = self._document(company, org, images)
         store = self.cloud.client("secretsmanager")
         store.create_secret(Name=company.secret_name)
         if adopted:
@@ -355,14 +363,14 @@ class World:
         self.put_credential(f"rekey/{name}-cluster", name, self.kubernetes.host, token=company.cluster_token)
         self.put_credential(f"rekey/{name}-webhook", name, self.receiver.host, key=self.webhook_key)
 
-    def _document(self, company: Company, org: str, namespace: str) -> dict[str, Any]:
+    def _document(self, company: Company, org: str, images: str) -> dict[str, Any]:
         name, kind = company.name, company.kind
         registry: dict[str, Any] = {
             "name": name,
             "type": kind,
             "endpoint": company.registry.url,
             "username": company.username,
-            "repositories": [f"{namespace}/{each}" for each in ("api", "web", "worker")],
+            "repositories": [f"{images}/{each}" for each in ("api", "web", "worker")],
             **({"token_host": company.registry.tokens.url} if isinstance(company.registry, TokenRegistry) else {}),
         }
         if kind == "manual":
