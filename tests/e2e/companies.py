@@ -21,17 +21,18 @@ def new(
     world: World,
     front: Front,
     kind: Kind = "cloudraya",
+    registry: ImageRegistry | None = None,
+    /,
     *,
     adopted: bool = True,
-    registry: ImageRegistry | None = None,
     **policy: Json,
 ) -> Company:
     """Return a company that no other test knows; `policy` is that of its plan.
 
-    `registry`: where its images are, behind no door; Gitea has a door of its own.
+    `registry`: where its images are, if not where most are; `front` is its door. Gitea has one of its own.
     """
     company = world.company(f"company-{next(_numbers)}", kind, adopted=adopted, registry=registry)
-    door = world.gitea_api if kind == "gitea" else registry or front
+    door = world.gitea_api if kind == "gitea" else front
     company.document["registry"]["endpoint"] = door.url
     for namespace, name in company.pull_secrets:
         entries: JsonObject = {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.sandbox.wire import Json
-    from tests.sandbox.world import Company, ImageRegistry, Kind
+    from tests.sandbox.world import Company, Kind
 
 HERE = Path(__file__).parent
 OVERRIDES = {
@@ -38,16 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class NewCompany(Protocol):
-    """Sets a company up that no other test knows, as `companies.new` does."""
+    """Sets a company up that no other test knows; `policy` is that of its plan."""
 
-    def __call__(
-        self,
-        kind: Kind = "cloudraya",
-        *,
-        adopted: bool = True,
-        registry: ImageRegistry | None = None,
-        **policy: Json,
-    ) -> Company: ...
+    def __call__(self, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company: ...
 
 
 @pytest.fixture(scope="session")
@@ -79,10 +72,8 @@ def new_company(world: World, front: Front) -> Iterator[NewCompany]:
     """Set companies up; afterwards every fault is lifted, and nothing of them is left open."""
     made: list[Company] = []
 
-    def make(
-        kind: Kind = "cloudraya", *, adopted: bool = True, registry: ImageRegistry | None = None, **policy: Json
-    ) -> Company:
-        made.append(companies.new(world, front, kind, adopted=adopted, registry=registry, **policy))
+    def make(kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company:
+        made.append(companies.new(world, front, kind, adopted=adopted, **policy))
         return made[-1]
 
     yield make

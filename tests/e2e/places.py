@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.sandbox.world import Company
 
 OLD, NEW, OTHER = "old password", "new password", "other registry's password"
-ADMIN, BEARER = "control plane's password", "control plane's bearer"
+ADMIN, BEARER, TOKEN = "control plane's password", "control plane's bearer", "token that a password gave"
 GITHUB, CLUSTER, SIGNING = "GitHub credential", "cluster token", "webhook signing key"
 PERSON = "SANDBOXPERSON"
 """Who signs the requests of the tests themselves."""
@@ -62,7 +62,8 @@ class Run:
             *self.more,
         ]
         found += [Canary(NEW, password) for password in company.made]
-        for server, name in [(self._control_plane, BEARER), (company.world.github, GITHUB)]:
+        of_world = company.world
+        for server, name in [(of_world.cloudraya, BEARER), (self._front, TOKEN), (of_world.github, GITHUB)]:
             tokens = {exchange.request.bearer() for exchange in server.exchanges[self._exchanges[server] :]}
             found += [Canary(name, token) for token in sorted(filter(None, tokens))]
         return found
@@ -90,20 +91,14 @@ class Run:
                 said = [request.method, request.path, dict(request.query), dict(request.headers)]
                 yield Place(f"request to the {name}", repr(said).encode() + request.body, allowed)
 
-    @property
-    def _control_plane(self) -> HttpServer:
-        """What resets; a Gitea is also the registry, and the bearers there are tokens that a password gave."""
-        world = self._company.world
-        return world.gitea_api if self._company.kind == "gitea" else world.cloudraya
-
     def _servers(self) -> Mapping[str, tuple[HttpServer, frozenset[str]]]:
         world = self._company.world
-        at_registry, at_control_plane = frozenset({OLD, NEW}), frozenset({ADMIN, BEARER})
-        if self._control_plane is self._front:
-            at_registry = at_control_plane = at_registry | at_control_plane
+        at_registry = frozenset({OLD, NEW, TOKEN})
+        if self._company.kind == "gitea":  # it resets too
+            at_registry |= {ADMIN}
         return {
             "registry": (self._front, at_registry),
-            "control plane": (self._control_plane, at_control_plane),
+            "control plane": (world.cloudraya, frozenset({ADMIN, BEARER})),
             "GitHub": (world.github, frozenset({GITHUB})),
             "cluster": (world.kubernetes, frozenset({CLUSTER, NEW, OTHER})),
             "webhook": (world.receiver, _NOTHING),

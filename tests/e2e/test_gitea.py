@@ -11,7 +11,7 @@ import pytest
 from rekey.model.rotation import AttemptOutcome, CallEnd
 from tests.e2e import rotating
 from tests.e2e.front import by
-from tests.e2e.places import BEARER, Run
+from tests.e2e.places import TOKEN, Run
 from tests.sandbox import faults
 from tests.sandbox.gitea_door import sets_password
 from tests.sandbox.wire import Response
@@ -94,7 +94,7 @@ def test_no_secret_and_no_token_of_it_leaks(company: Company) -> None:
     run = Run(company, door(company))
     assert rotating.rotate(company).status == "SUCCEEDED"
     assert run.leaks() == set()
-    tokens = {canary.text for canary in run.canaries() if canary.name == BEARER}
+    tokens = {canary.text for canary in run.canaries() if canary.name == TOKEN}
     assert any(token.count(".") == 2 for token in tokens), "or there would be nothing to find"
 
 
