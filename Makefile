@@ -46,8 +46,8 @@ build: .venv-sam/made ## Build what is deployed, into .aws-sam (no Docker)
 	echo "make build: the functions run on Python 3.13, and no python3.13 with pip runs here." >&2; \
 	echo "Install one, for example with 'pyenv install 3.13'." >&2; exit 1
 
-servers: .venv/made ## Get the real servers that the tests run against
-	@$(RUN)/python -m tests.servers.fetch registry
+servers: .venv/made ## Get the real servers that the tests run against (ARGS=vault for one)
+	@$(RUN)/python -m tests.servers.fetch $(ARGS)
 
 # Pins that fit stay as they are; ARGS=--upgrade takes the newest.
 lock: export UV_CUSTOM_COMPILE_COMMAND := make lock

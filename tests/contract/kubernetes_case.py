@@ -1,4 +1,7 @@
-"""Contract case: image pull secrets of one cluster, each shared with another registry."""
+"""Contract case: image pull secrets of one cluster, each shared with another registry.
+
+The cluster is the simulator or the real one; who writes has the rights that README.md gives, and no more.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from rekey.model.plan import KubernetesPullSecret, ServerCluster
 from rekey.model.verdict import ConsumerVerdict
 from tests.contract.consumer_case import ConsumerCase
 from tests.contract.world import REGISTRY
-from tests.sandbox.kubernetes import Kubernetes
-from tests.sandbox.kubernetes_access import Rule
+from tests.sandbox.kubernetes_cluster import KubernetesCluster
+from tests.sandbox.readme_role import readme_rule
 
 if TYPE_CHECKING:
     from rekey.contracts import Delivery
@@ -20,21 +23,26 @@ if TYPE_CHECKING:
 OTHER = "other.example.net"
 
 
-class KubernetesCase(ConsumerCase[Kubernetes]):
+class KubernetesCase(ConsumerCase[KubernetesCluster]):
     type = "kubernetes-pull-secret"
     verdict = ConsumerVerdict.MATCHES
     can_be_unchanged = True
 
-    def __init__(self, world: World, server: Kubernetes, count: int) -> None:
+    def __init__(self, world: World, server: KubernetesCluster, count: int) -> None:
         super().__init__(world, server, count)
-        token = server.access.create_token("system:serviceaccount:rekey:rekey", Rule.of("get update", "shop"))
-        self.token = world.credential("cluster", server.url, token=token)
-        self.others = self.entry("somebody")
         server.add_namespace("shop")
-        for number in range(count):
-            server.add_pull_secret(
-                "shop", f"pull-{number}", {REGISTRY.endpoint: self.entry(REGISTRY.username), OTHER: self.others}
-            )
+        self.token = world.credential("cluster", server.url, token=self.bearer())
+        self.others = self.entry("somebody")
+        for name in self.secrets():
+            server.add_pull_secret("shop", name, {REGISTRY.endpoint: self.entry(REGISTRY.username), OTHER: self.others})
+
+    def bearer(self) -> str:
+        """Return a token of somebody with README's rights to these secrets, and no more."""
+        return self.server.access.create_token("system:serviceaccount:rekey:rekey", readme_rule("shop", self.secrets()))
+
+    def secrets(self) -> list[str]:
+        """Return the names of the secrets."""
+        return [f"pull-{number}" for number in range(self.count)]
 
     def entry(self, username: str) -> JsonObject:
         """Return an entry with a password of its own."""
@@ -46,12 +54,12 @@ class KubernetesCase(ConsumerCase[Kubernetes]):
                 name="cluster",
                 type="kubernetes-pull-secret",
                 cluster=ServerCluster(server=self.server.url, token=self.token),
-                secrets=tuple(f"shop/pull-{number}" for number in range(self.count)),
+                secrets=tuple(f"shop/{name}" for name in self.secrets()),
             )
         ]
 
     def names(self) -> list[str]:
-        return [f"cluster/shop/pull-{number}" for number in range(self.count)]
+        return [f"cluster/shop/{name}" for name in self.secrets()]
 
     def has(self, consumer: str, delivery: Delivery) -> bool:
         auths = self.server.auths("shop", consumer.removeprefix("cluster/shop/"))

@@ -1,4 +1,7 @@
-"""What every consumer of the adapter table promises, at its simulator (rekey.contracts.Consumer)."""
+"""What every consumer of the adapter table promises, at its simulator (rekey.contracts.Consumer).
+
+Image pull secrets are tried at the real API server too.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,12 @@ from tests.contract.world import World, new_world
 from tests.sandbox import faults
 from tests.sandbox.github import GitHub
 from tests.sandbox.http_server import HttpServer
+from tests.sandbox.kube_api import KubeApi
 from tests.sandbox.kubernetes import Kubernetes
+from tests.sandbox.kubernetes_door import KubernetesDoor
 from tests.sandbox.webhook_receiver import WebhookReceiver, new_secret
 from tests.sandbox.wire import Response
+from tests.servers.requirement import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,6 +56,7 @@ def _webhook(world: World, count: int) -> Case:
     return WebhookCase(world, WebhookReceiver(key).start(), count, key)
 
 
+ON_KUBE_APISERVER = "kubernetes-pull-secret at kube-apiserver"
 CASES = {"github-secret": _github, "kubernetes-pull-secret": _kubernetes, "webhook": _webhook}
 
 
@@ -63,7 +70,13 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield world
 
 
-@pytest.fixture(params=sorted(CASES))
+@pytest.fixture(scope="module")
+def api() -> Iterator[KubeApi]:
+    with KubeApi(require("kube-apiserver"), require("etcd")) as api:
+        yield api
+
+
+@pytest.fixture(params=[*sorted(CASES), ON_KUBE_APISERVER])
 def make(
     request: pytest.FixtureRequest, world: World, caplog: pytest.LogCaptureFixture
 ) -> Iterator[Callable[[int], Case]]:
@@ -71,9 +84,12 @@ def make(
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.INFO, "botocore")  # at DEBUG it writes whole answers of Secrets Manager
     made: list[Case] = []
+    real = request.getfixturevalue("api") if request.param == ON_KUBE_APISERVER else None
 
     def make(count: int) -> Case:
-        made.append(CASES[request.param](world, count))
+        made.append(
+            KubernetesCase(world, KubernetesDoor(real).start(), count) if real else CASES[request.param](world, count)
+        )
         return made[-1]
 
     yield make

@@ -126,10 +126,10 @@ class Gitea(ServerProcess):
             return False
 
     def _make_admin(self) -> None:
-        create = [self._program, "admin", "user", "create", "--config", self._ini]
+        create = ["admin", "user", "create", "--config", str(self._ini), "--must-change-password=false"]
         who = ["--admin", "--username", ADMIN, "--email", f"{ADMIN}@gitea.invalid", "--password", self._admin_password]
         done = subprocess.run(
-            [*create, *who, "--must-change-password=false"],
+            [self._program, *create, *who],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

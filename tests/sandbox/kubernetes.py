@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from tests.sandbox import kubernetes_secret
-from tests.sandbox.http_server import HttpServer
 from tests.sandbox.kubernetes_access import Access, Act, refused, status
-from tests.sandbox.kubernetes_secret import DOCKER_CONFIG_JSON, metadata_of
+from tests.sandbox.kubernetes_cluster import KubernetesCluster
+from tests.sandbox.kubernetes_secret import metadata_of
 from tests.sandbox.wire import NotJsonObjectError, Request, Response
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _SERVERS_OWN: Final = ("uid", "creationTimestamp", "resourceVersion")
 
 
-class Kubernetes(HttpServer):
+class Kubernetes(KubernetesCluster):
     """The API server; `access` makes tokens."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(tls)
-        self.access = Access()
+        self._access = Access()
         self._version = 1000
         self._namespaces: dict[str, dict[str, JsonObject]] = {}
         self.route("GET", "/api/v1/namespaces", self._list_namespaces)
@@ -43,6 +43,11 @@ class Kubernetes(HttpServer):
         self.route("PUT", f"{_SECRETS}/{{name}}", self._update)
         self.route("DELETE", f"{_SECRETS}/{{name}}", self._delete)
         self.route("POST", _REVIEWS, self._review)
+
+    @property
+    def access(self) -> Access:
+        """Who gets in."""
+        return self._access
 
     def add_namespace(self, name: str) -> None:
         """Create a namespace."""
@@ -67,28 +72,10 @@ class Kubernetes(HttpServer):
         kubernetes_secret.validate(secret)
         self._store(secret, None, "kubectl-create")
 
-    def add_pull_secret(  # noqa: PLR0913 - as above
-        self,
-        namespace: str,
-        name: str,
-        auths: JsonObject,
-        *,
-        of_type: str = DOCKER_CONFIG_JSON,
-        metadata: JsonObject | None = None,
-        immutable: bool = False,
-    ) -> None:
-        """Put an image pull secret with these entries."""
-        data = kubernetes_secret.docker_config(auths, of_type)
-        self.add_secret(namespace, name, data, of_type=of_type, metadata=metadata, immutable=immutable)
-
     def secret(self, namespace: str, name: str) -> JsonObject:
         """Return a secret as it is stored now; raises `KeyError`."""
         with self._acting:
             return copy.deepcopy(self._namespaces[namespace][name])
-
-    def auths(self, namespace: str, name: str) -> JsonObject:
-        """Return a pull secret's entries, decoded; raises `KeyError`."""
-        return kubernetes_secret.auths_in(self.secret(namespace, name))
 
     def touch(self, namespace: str, name: str) -> None:
         """Change a secret as somebody else would, so that a version read before is stale."""

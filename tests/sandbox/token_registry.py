@@ -58,8 +58,8 @@ class TokenServer(ServerProcess):
 
     def start(self) -> Self:
         """Start the process and return once it answers."""
-        signing = ["-issuer", ISSUER, "-key", self._key]
-        users = ["-passwd", self._htpasswd, "-realm", self.realm]
+        signing = ["-issuer", ISSUER, "-key", str(self._key)]
+        users = ["-passwd", str(self._htpasswd), "-realm", self.realm]
         self._spawn(["-addr", f"127.0.0.1:{self._port}", *signing, *users])
         self._await(self._answers)
         return self

@@ -23,8 +23,10 @@ from tests.sandbox.github import GitHub
 from tests.sandbox.harbor import Harbor
 from tests.sandbox.harbor_robots import PREFIX
 from tests.sandbox.images import namespace_of, push_samples
+from tests.sandbox.kube_api import KubeApi
 from tests.sandbox.kubernetes import Kubernetes
-from tests.sandbox.kubernetes_access import Rule
+from tests.sandbox.kubernetes_door import KubernetesDoor
+from tests.sandbox.readme_role import readme_rule
 from tests.sandbox.registry import Registry
 from tests.sandbox.token_registry import TokenRegistry
 from tests.sandbox.webhook_receiver import WebhookReceiver, new_secret
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from tests.sandbox.kubernetes_cluster import KubernetesCluster
     from tests.sandbox.lambdas import HostSettings
     from tests.sandbox.wire import JsonObject
 
@@ -54,6 +57,7 @@ OTHER_REGISTRY = "ghcr.example"
 """Another registry in the same pull secrets: its password is none of Rekey's business."""
 
 Kind = Literal["cloudraya", "harbor", "gitea", "manual"]
+ClusterKind = Literal["simulator", "kube-apiserver"]
 
 
 class ImageRegistry(Protocol):
@@ -197,8 +201,14 @@ class World:
     """Starts everything, as a context manager."""
 
     def __init__(
-        self, workdir: Path, overrides: Mapping[str, str] | None = None, settings: HostSettings | None = None
+        self,
+        workdir: Path,
+        overrides: Mapping[str, str] | None = None,
+        settings: HostSettings | None = None,
+        *,
+        cluster: ClusterKind = "simulator",
     ) -> None:
+        self._cluster = cluster
         self._exit = ExitStack()
         self._workdir = workdir
         self._overrides = {**SHORT, **(overrides or {})}
@@ -213,7 +223,7 @@ class World:
             self.cloudraya = starting.enter_context(CloudRaya())
             self.harbor = starting.enter_context(Harbor())
             self.github = starting.enter_context(GitHub())
-            self.kubernetes = starting.enter_context(Kubernetes())
+            self.kubernetes: KubernetesCluster = starting.enter_context(self._new_cluster(starting))
             self.webhook_key = new_secret()
             self.receiver = starting.enter_context(WebhookReceiver(self.webhook_key, read=self._read_reference))
             self.cloud = starting.enter_context(
@@ -231,6 +241,12 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._exit.close()
+
+    def _new_cluster(self, starting: ExitStack) -> KubernetesCluster:
+        if self._cluster == "simulator":
+            return Kubernetes()
+        programs = [table.fetch(name, lambda _: None) for name in ("kube-apiserver", "etcd")]
+        return KubernetesDoor(starting.enter_context(KubeApi(*programs)))
 
     @property
     def bucket(self) -> str:
@@ -304,7 +320,7 @@ class World:
                 OTHER_REGISTRY: {"username": "robot", "password": other},
             }
             self.kubernetes.add_pull_secret(namespace, secret, auths)
-            rules.append(Rule.of("get update", namespace, [secret]))
+            rules.append(readme_rule(namespace, [secret]))
         company = Company(
             world=self,
             name=name,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import shutil
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -18,6 +19,16 @@ def require(name: str, cache: Path = CACHE) -> Path:
     try:
         return find(name, cache)
     except ServerMissingError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        _cannot_run(str(error))
+
+
+def require_go() -> None:
+    """Skip a test that builds something where Go is missing; in CI it fails."""
+    if not shutil.which("go"):
+        _cannot_run("no go here: install Go from go.dev")
+
+
+def _cannot_run(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,4 +1,7 @@
-"""Consumer `kubernetes-pull-secret` at the simulator: in place, nothing else touched, fenced, read back."""
+"""Consumer `kubernetes-pull-secret`: in place, nothing else touched, fenced, read back.
+
+At the simulator and at the real API server, whose rights, conflicts and validation are its own.
+"""
 
 from __future__ import annotations
 
@@ -26,22 +29,27 @@ from tests.contract.world import REGISTRY, World, new_world
 from tests.sandbox import faults
 from tests.sandbox.certificates import Authority
 from tests.sandbox.http_server import HttpServer
+from tests.sandbox.kube_api import KubeApi
 from tests.sandbox.kubernetes import Kubernetes
 from tests.sandbox.kubernetes_access import Rule
+from tests.sandbox.kubernetes_door import KubernetesDoor
 from tests.sandbox.kubernetes_secret import DOCKER_CFG
 from tests.sandbox.wire import Request, Response
+from tests.servers.requirement import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rekey.contracts import Delivery
     from rekey.model.plan import Cluster
+    from tests.sandbox.kubernetes_cluster import KubernetesCluster
     from tests.sandbox.wire import Json, JsonObject
 
 GENERATION = f"{REGISTRY.name}.rekey.dev/generation"
 ROTATION = f"{REGISTRY.name}.rekey.dev/rotation"
 OTHER = "other.example.net"
 ALL = Rule.of("get update create")
+OWNER: JsonObject = {"apiVersion": "example.test/v1", "name": "owner", "uid": "1"}
 
 
 @pytest.fixture
@@ -50,9 +58,16 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield world
 
 
-@pytest.fixture
-def server() -> Iterator[Kubernetes]:
-    with Kubernetes() as server:
+@pytest.fixture(scope="module")
+def api() -> Iterator[KubeApi]:
+    with KubeApi(require("kube-apiserver"), require("etcd")) as api:
+        yield api
+
+
+@pytest.fixture(params=["simulator", "kube-apiserver"])
+def server(request: pytest.FixtureRequest) -> Iterator[KubernetesCluster]:
+    real = request.param == "kube-apiserver"
+    with KubernetesDoor(request.getfixturevalue("api")) if real else Kubernetes() as server:
         server.add_namespace("shop")
         yield server
 
@@ -62,7 +77,7 @@ def entry_of(world: World, username: str = REGISTRY.username) -> JsonObject:
 
 
 @pytest.fixture
-def usual(world: World, server: Kubernetes) -> JsonObject:
+def usual(world: World, server: KubernetesCluster) -> JsonObject:
     """Put the pull secret that most tests change; return its entries."""
     auths: JsonObject = {REGISTRY.endpoint: entry_of(world), OTHER: entry_of(world, "somebody")}
     server.add_pull_secret("shop", "pull", auths)
@@ -70,11 +85,11 @@ def usual(world: World, server: Kubernetes) -> JsonObject:
 
 
 @pytest.fixture
-def cluster(world: World, server: Kubernetes) -> ServerCluster:
+def cluster(world: World, server: KubernetesCluster) -> ServerCluster:
     return cluster_with(world, server, ALL)
 
 
-def cluster_with(world: World, server: Kubernetes, *rules: Rule) -> ServerCluster:
+def cluster_with(world: World, server: KubernetesCluster, *rules: Rule) -> ServerCluster:
     token = server.access.create_token("system:serviceaccount:rekey:rekey", *rules)
     return ServerCluster(server=server.url, token=world.credential("cluster", server.url, token=token))
 
@@ -125,14 +140,14 @@ def is_put(request: Request) -> bool:
     return request.method == "PUT"
 
 
-def marks(server: Kubernetes, name: str = "pull") -> Json:
+def marks(server: KubernetesCluster, name: str = "pull") -> Json:
     metadata = server.secret("shop", name)["metadata"]
     assert isinstance(metadata, dict)
     return metadata.get("annotations")
 
 
 def test_a_secret_is_called_with_its_place(
-    world: World, server: Kubernetes, cluster: ServerCluster, usual: JsonObject
+    world: World, server: KubernetesCluster, cluster: ServerCluster, usual: JsonObject
 ) -> None:
     """Also where there is one alone; what is in it does not stand in what prepare found."""
     server.add_pull_secret("shop", "jobs", usual)
@@ -145,7 +160,7 @@ def test_a_secret_is_called_with_its_place(
 
 @pytest.mark.usefixtures("usual")
 def test_only_this_registrys_entry_and_the_marks_change(
-    world: World, server: Kubernetes, cluster: ServerCluster
+    world: World, server: KubernetesCluster, cluster: ServerCluster
 ) -> None:
     """All else stays byte for byte: other entries, other keys, labels, owners, the object's very identity."""
     metadata: JsonObject = {
@@ -187,7 +202,7 @@ def test_only_this_registrys_entry_and_the_marks_change(
 
 
 def test_every_spelling_of_the_registry_is_found_and_kept(
-    world: World, server: Kubernetes, cluster: ServerCluster
+    world: World, server: KubernetesCluster, cluster: ServerCluster
 ) -> None:
     keys = [f"https://{REGISTRY.endpoint}/v2/", f"{REGISTRY.endpoint}:443", f"{REGISTRY.endpoint}/team"]
     server.add_pull_secret("shop", "pull", {key: entry_of(world) for key in keys})
@@ -197,7 +212,7 @@ def test_every_spelling_of_the_registry_is_found_and_kept(
     assert server.auths("shop", "pull") == dict.fromkeys(keys, docker_auth("robot", delivery.password))
 
 
-def test_the_old_type_of_pull_secret(world: World, server: Kubernetes, cluster: ServerCluster) -> None:
+def test_the_old_type_of_pull_secret(world: World, server: KubernetesCluster, cluster: ServerCluster) -> None:
     other = entry_of(world, "somebody")
     server.add_pull_secret("shop", "pull", {REGISTRY.endpoint: entry_of(world), OTHER: other}, of_type=DOCKER_CFG)
     delivery = world.delivery()
@@ -208,7 +223,7 @@ def test_the_old_type_of_pull_secret(world: World, server: Kubernetes, cluster: 
 
 
 def test_a_missing_secret_is_created_only_if_the_plan_says_so(
-    world: World, server: Kubernetes, cluster: ServerCluster
+    world: World, server: KubernetesCluster, cluster: ServerCluster
 ) -> None:
     assert "there is no secret shop/pull" in problem(world, part(cluster))
     assert deliver(world, part(cluster)).outcome is ConsumerOutcome.FAILED
@@ -222,7 +237,7 @@ def test_a_missing_secret_is_created_only_if_the_plan_says_so(
 
 
 def test_a_secret_that_somebody_else_creates_meanwhile_is_kept(
-    world: World, server: Kubernetes, cluster: ServerCluster
+    world: World, server: KubernetesCluster, cluster: ServerCluster
 ) -> None:
     other = entry_of(world, "somebody")
     server.inject(
@@ -235,7 +250,7 @@ def test_a_secret_that_somebody_else_creates_meanwhile_is_kept(
 
 
 def test_a_secret_without_the_registry_gets_it_only_if_the_plan_says_so(
-    world: World, server: Kubernetes, cluster: ServerCluster
+    world: World, server: KubernetesCluster, cluster: ServerCluster
 ) -> None:
     """It must not hand the password to who never had it."""
     server.add_pull_secret("shop", "pull", {OTHER: entry_of(world)})
@@ -250,7 +265,7 @@ def test_a_secret_without_the_registry_gets_it_only_if_the_plan_says_so(
 
 @pytest.mark.parametrize("create", [False, True])
 def test_another_users_entry_is_left_alone(
-    world: World, server: Kubernetes, cluster: ServerCluster, *, create: bool
+    world: World, server: KubernetesCluster, cluster: ServerCluster, *, create: bool
 ) -> None:
     auths: JsonObject = {REGISTRY.endpoint: entry_of(world, "somebody")}
     server.add_pull_secret("shop", "pull", auths)
@@ -259,14 +274,16 @@ def test_another_users_entry_is_left_alone(
     assert server.auths("shop", "pull") == auths
 
 
-def test_a_secret_of_another_type_is_no_pull_secret(world: World, server: Kubernetes, cluster: ServerCluster) -> None:
+def test_a_secret_of_another_type_is_no_pull_secret(
+    world: World, server: KubernetesCluster, cluster: ServerCluster
+) -> None:
     server.add_secret("shop", "pull", {"password": "x"})
     assert "is no image pull secret" in problem(world, part(cluster))
     assert deliver(world, part(cluster)).outcome is ConsumerOutcome.FAILED
 
 
 def test_an_immutable_secret_is_not_recreated(
-    world: World, server: Kubernetes, cluster: ServerCluster, usual: JsonObject
+    world: World, server: KubernetesCluster, cluster: ServerCluster, usual: JsonObject
 ) -> None:
     server.add_pull_secret("shop", "fixed", usual, immutable=True)
     assert "is immutable" in problem(world, part(cluster, "shop/fixed"))
@@ -303,7 +320,7 @@ def test_a_pull_secret_that_cannot_be_read_is_said_without_its_content(data: Jso
     ],
 )
 def test_rights_are_proven_before_the_reset(
-    world: World, server: Kubernetes, rules: tuple[Rule, ...], said: str
+    world: World, server: KubernetesCluster, rules: tuple[Rule, ...], said: str
 ) -> None:
     found = problem(world, part(cluster_with(world, server, *rules)))
     assert said in found
@@ -319,14 +336,14 @@ def test_rights_are_proven_before_the_reset(
     ],
 )
 def test_the_right_to_create_is_proven_where_it_is_needed(
-    world: World, server: Kubernetes, rules: tuple[Rule, ...], place: str, said: str
+    world: World, server: KubernetesCluster, rules: tuple[Rule, ...], place: str, said: str
 ) -> None:
     found = problem(world, part(cluster_with(world, server, *rules), place, create=True))
     assert said in found
     assert bool(found) == bool(said)
 
 
-def test_a_token_that_is_not_known_is_said(world: World, server: Kubernetes) -> None:
+def test_a_token_that_is_not_known_is_said(world: World, server: KubernetesCluster) -> None:
     unknown = world.credential("unknown", server.url, token=world.new_secret().encode().hex())
     entry = part(ServerCluster(server=server.url, token=unknown))
     assert "put a token that is good into the secret rekey/unknown" in problem(world, entry)
@@ -335,7 +352,7 @@ def test_a_token_that_is_not_known_is_said(world: World, server: Kubernetes) -> 
     assert "rekey/unknown" in receipt.reason
 
 
-def test_a_credential_without_a_token_stops_the_entry(world: World, server: Kubernetes) -> None:
+def test_a_credential_without_a_token_stops_the_entry(world: World, server: KubernetesCluster) -> None:
     entry = part(ServerCluster(server=server.url, token=world.credential("none", server.url)))
     with pytest.raises(CredentialUnusable, match="no field `token`"):
         prepare(world, entry)
@@ -349,14 +366,17 @@ def test_a_credential_without_a_token_stops_the_entry(world: World, server: Kube
         ({"annotations": {"meta.helm.sh/release-name": "shop"}}, "kept by Helm"),
         ({"labels": {"argocd.argoproj.io/instance": "shop"}}, "kept by Argo CD"),
         ({"annotations": {"argocd.argoproj.io/tracking-id": "shop"}}, "kept by Argo CD"),
-        ({"ownerReferences": [{"kind": "ExternalSecret", "controller": True}]}, "its owner of kind ExternalSecret"),
-        ({"ownerReferences": [{"kind": "SealedSecret"}]}, "its owner of kind SealedSecret"),
-        ({"ownerReferences": [{"kind": "Whatever", "controller": True}]}, "its owner of kind Whatever"),
-        ({"ownerReferences": [{"kind": "ConfigMap"}]}, ""),
+        (
+            {"ownerReferences": [{**OWNER, "kind": "ExternalSecret", "controller": True}]},
+            "its owner of kind ExternalSecret",
+        ),
+        ({"ownerReferences": [{**OWNER, "kind": "SealedSecret"}]}, "its owner of kind SealedSecret"),
+        ({"ownerReferences": [{**OWNER, "kind": "Whatever", "controller": True}]}, "its owner of kind Whatever"),
+        ({"ownerReferences": [{**OWNER, "kind": "ConfigMap"}]}, ""),
     ],
 )
 def test_who_may_write_the_old_password_back_is_a_warning(
-    world: World, server: Kubernetes, cluster: ServerCluster, metadata: JsonObject, said: str
+    world: World, server: KubernetesCluster, cluster: ServerCluster, metadata: JsonObject, said: str
 ) -> None:
     server.add_pull_secret("shop", "pull", {REGISTRY.endpoint: entry_of(world)}, metadata=metadata)
     (prepared,) = prepare(world, part(cluster))
@@ -366,7 +386,7 @@ def test_who_may_write_the_old_password_back_is_a_warning(
 
 
 @pytest.mark.usefixtures("usual")
-def test_a_write_of_somebody_else_is_not_lost(world: World, server: Kubernetes, cluster: ServerCluster) -> None:
+def test_a_write_of_somebody_else_is_not_lost(world: World, server: KubernetesCluster, cluster: ServerCluster) -> None:
     """Who was faster keeps what they wrote: the secret is read again."""
     server.inject(faults.call(lambda _: server.touch("shop", "pull")), when=is_put, times=2)
     delivery = world.delivery()
@@ -378,7 +398,7 @@ def test_a_write_of_somebody_else_is_not_lost(world: World, server: Kubernetes, 
 
 
 def test_a_secret_that_never_stands_still_is_pending(
-    world: World, server: Kubernetes, cluster: ServerCluster, usual: JsonObject
+    world: World, server: KubernetesCluster, cluster: ServerCluster, usual: JsonObject
 ) -> None:
     server.inject(faults.call(lambda _: server.touch("shop", "pull")), when=is_put, times=None)
     receipt = deliver(world, part(cluster))
@@ -389,7 +409,9 @@ def test_a_secret_that_never_stands_still_is_pending(
 
 
 @pytest.mark.usefixtures("usual")
-def test_an_older_generation_never_overwrites_a_newer(world: World, server: Kubernetes, cluster: ServerCluster) -> None:
+def test_an_older_generation_never_overwrites_a_newer(
+    world: World, server: KubernetesCluster, cluster: ServerCluster
+) -> None:
     """A writer that comes too late finds the mark of the generation that overtook it."""
     newer, older = world.delivery(8), world.delivery(7)
     receipt = deliver(world, part(cluster), older)
@@ -404,7 +426,7 @@ def test_an_older_generation_never_overwrites_a_newer(world: World, server: Kube
 
 
 def test_registries_that_share_a_secret_have_marks_of_their_own(
-    world: World, server: Kubernetes, cluster: ServerCluster
+    world: World, server: KubernetesCluster, cluster: ServerCluster
 ) -> None:
     """The generations of one say nothing of the other's."""
     metadata: JsonObject = {"annotations": {"other-images.rekey.dev/generation": "99"}}
@@ -417,14 +439,16 @@ def test_registries_that_share_a_secret_have_marks_of_their_own(
     }
 
 
-def test_a_mark_that_is_no_number_fences_nobody(world: World, server: Kubernetes, cluster: ServerCluster) -> None:
+def test_a_mark_that_is_no_number_fences_nobody(
+    world: World, server: KubernetesCluster, cluster: ServerCluster
+) -> None:
     metadata: JsonObject = {"annotations": {GENERATION: "many"}}
     server.add_pull_secret("shop", "pull", {REGISTRY.endpoint: entry_of(world)}, metadata=metadata)
     assert deliver(world, part(cluster)).outcome is ConsumerOutcome.UPDATED
 
 
 @pytest.mark.usefixtures("usual")
-def test_what_is_there_already_is_not_written(world: World, server: Kubernetes, cluster: ServerCluster) -> None:
+def test_what_is_there_already_is_not_written(world: World, server: KubernetesCluster, cluster: ServerCluster) -> None:
     delivery = world.delivery()
     deliver(world, part(cluster), delivery)
     version = server.secret("shop", "pull")
@@ -436,7 +460,7 @@ def test_what_is_there_already_is_not_written(world: World, server: Kubernetes, 
 
 @pytest.mark.usefixtures("usual")
 def test_a_password_without_its_mark_is_written_with_it(
-    world: World, server: Kubernetes, cluster: ServerCluster
+    world: World, server: KubernetesCluster, cluster: ServerCluster
 ) -> None:
     """A person may have brought the password already: without the mark a late older one could still replace it."""
     delivery = world.delivery()
@@ -448,7 +472,9 @@ def test_a_password_without_its_mark_is_written_with_it(
 
 
 @pytest.mark.usefixtures("usual")
-def test_a_password_that_was_written_back_differs(world: World, server: Kubernetes, cluster: ServerCluster) -> None:
+def test_a_password_that_was_written_back_differs(
+    world: World, server: KubernetesCluster, cluster: ServerCluster
+) -> None:
     delivery = world.delivery()
     receipt = deliver(world, part(cluster), delivery)
     server.add_pull_secret("shop", "pull", {REGISTRY.endpoint: entry_of(world)})
@@ -468,7 +494,11 @@ def test_a_password_that_was_written_back_differs(world: World, server: Kubernet
     ],
 )
 def test_what_cannot_be_read_back_is_said(
-    world: World, server: Kubernetes, cluster: ServerCluster, answer: Response, found: tuple[ConsumerVerdict, str]
+    world: World,
+    server: KubernetesCluster,
+    cluster: ServerCluster,
+    answer: Response,
+    found: tuple[ConsumerVerdict, str],
 ) -> None:
     delivery = world.delivery()
     receipt = deliver(world, part(cluster), delivery)
@@ -479,7 +509,7 @@ def test_what_cannot_be_read_back_is_said(
 
 
 def test_no_error_quotes_the_secret(
-    world: World, server: Kubernetes, cluster: ServerCluster, usual: JsonObject
+    world: World, server: KubernetesCluster, cluster: ServerCluster, usual: JsonObject
 ) -> None:
     """A refusal may quote the object with all its registries' passwords."""
     for status in (400, 401, 403, 404, 409, 422, 500):
@@ -492,7 +522,7 @@ def test_no_error_quotes_the_secret(
 
 @pytest.mark.usefixtures("usual")
 def test_a_cluster_that_has_too_many_requests_is_asked_again(
-    world: World, server: Kubernetes, cluster: ServerCluster
+    world: World, server: KubernetesCluster, cluster: ServerCluster
 ) -> None:
     server.inject(faults.answer(Response(429, b"", {"Retry-After": "0"})), when=is_put, times=2)
     assert deliver(world, part(cluster)).outcome is ConsumerOutcome.UPDATED

@@ -1,4 +1,7 @@
-"""The Kubernetes simulator refuses as the API server does: rights first, then conflicts and validation."""
+"""A cluster of the sandbox refuses as the API server does: rights first, then conflicts and validation.
+
+Each test runs at the simulator and at the real one: what keeps the simulator honest.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,17 @@ import httpx
 import pytest
 
 from tests.sandbox import faults
+from tests.sandbox.kube_api import KubeApi
 from tests.sandbox.kubernetes import Kubernetes
 from tests.sandbox.kubernetes_access import Rule
+from tests.sandbox.kubernetes_door import KubernetesDoor
 from tests.sandbox.kubernetes_secret import DOCKER_CFG, DOCKER_CONFIG_JSON
+from tests.servers.requirement import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.sandbox.kubernetes_cluster import KubernetesCluster
     from tests.sandbox.wire import JsonObject
 
 SECRETS = "/api/v1/namespaces/shop/secrets"
@@ -30,21 +37,28 @@ OWNED: JsonObject = {
 }
 
 
-@pytest.fixture
-def server() -> Iterator[Kubernetes]:
-    with Kubernetes() as server:
+@pytest.fixture(scope="module")
+def api() -> Iterator[KubeApi]:
+    with KubeApi(require("kube-apiserver"), require("etcd")) as api:
+        yield api
+
+
+@pytest.fixture(params=["simulator", "kube-apiserver"])
+def server(request: pytest.FixtureRequest) -> Iterator[KubernetesCluster]:
+    real = request.param == "kube-apiserver"
+    with KubernetesDoor(request.getfixturevalue("api")) if real else Kubernetes() as server:
         server.add_namespace("shop")
         server.add_pull_secret("shop", "registry", AUTHS, metadata=OWNED)
         yield server
 
 
-def connect(server: Kubernetes, *rules: Rule) -> httpx.Client:
+def connect(server: KubernetesCluster, *rules: Rule) -> httpx.Client:
     token = server.access.create_token("system:serviceaccount:rekey:rekey", *rules)
     return httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {token}"}, timeout=5)
 
 
 @pytest.fixture
-def client(server: Kubernetes) -> Iterator[httpx.Client]:
+def client(server: KubernetesCluster) -> Iterator[httpx.Client]:
     with connect(
         server,
         Rule.of("get list create update delete", "shop"),
@@ -59,7 +73,7 @@ def changed(secret: dict[str, JsonObject], auths: JsonObject) -> dict[str, JsonO
     return secret | {"data": {".dockerconfigjson": encoded}}
 
 
-def test_a_secret_is_replaced_in_place(server: Kubernetes, client: httpx.Client) -> None:
+def test_a_secret_is_replaced_in_place(server: KubernetesCluster, client: httpx.Client) -> None:
     """What a client sends is what stands there; identity is the server's, and the version moves."""
     before = client.get(REGISTRY).json()
     answer = client.put(REGISTRY, json=changed(before, {"registry.example.test": {"auth": "bmV3"}}))
@@ -74,7 +88,7 @@ def test_a_secret_is_replaced_in_place(server: Kubernetes, client: httpx.Client)
     assert managers == ["kubectl-create", "python-httpx"]
 
 
-def test_what_a_client_leaves_out_is_gone(server: Kubernetes, client: httpx.Client) -> None:
+def test_what_a_client_leaves_out_is_gone(server: KubernetesCluster, client: httpx.Client) -> None:
     """A PUT replaces: labels and owners that are not sent are lost, as on the real one."""
     secret = client.get(REGISTRY).json()
     client.put(REGISTRY, json=secret | {"metadata": {"name": "registry"}})
@@ -87,7 +101,7 @@ def test_the_same_again_makes_no_new_version(client: httpx.Client) -> None:
     assert client.put(REGISTRY, json=secret).json() == secret
 
 
-def test_a_stale_version_is_a_conflict(server: Kubernetes, client: httpx.Client) -> None:
+def test_a_stale_version_is_a_conflict(server: KubernetesCluster, client: httpx.Client) -> None:
     secret = client.get(REGISTRY).json()
     server.inject(faults.call(lambda _: server.touch("shop", "registry")), when=lambda request: request.method == "PUT")
     answer = client.put(REGISTRY, json=changed(secret, {}))
@@ -111,7 +125,7 @@ def test_another_object_of_that_name_is_a_conflict(client: httpx.Client) -> None
     assert "UID" in answer.json()["message"]
 
 
-def test_a_dry_run_checks_and_changes_nothing(server: Kubernetes, client: httpx.Client) -> None:
+def test_a_dry_run_checks_and_changes_nothing(server: KubernetesCluster, client: httpx.Client) -> None:
     secret = client.get(REGISTRY).json()
     assert client.put(f"{REGISTRY}?dryRun=All", json=changed(secret, {})).status_code == 200
     assert client.get(REGISTRY).json() == secret
@@ -121,7 +135,7 @@ def test_a_dry_run_checks_and_changes_nothing(server: Kubernetes, client: httpx.
     assert client.put(f"{REGISTRY}?dryRun=All", json=changed(secret, {})).status_code == 409
 
 
-def test_an_immutable_secret_keeps_its_data(server: Kubernetes, client: httpx.Client) -> None:
+def test_an_immutable_secret_keeps_its_data(server: KubernetesCluster, client: httpx.Client) -> None:
     server.add_pull_secret("shop", "registry", AUTHS, immutable=True)
     secret = client.get(REGISTRY).json()
     for new in (changed(secret, {}), secret | {"immutable": False}):
@@ -176,7 +190,7 @@ def test_a_body_that_is_no_json_is_refused(client: httpx.Client) -> None:
     assert client.put(REGISTRY, content=b"{}", headers={"Content-Type": "application/yaml"}).status_code == 415
 
 
-def test_the_old_type_and_plain_strings(server: Kubernetes, client: httpx.Client) -> None:
+def test_the_old_type_and_plain_strings(server: KubernetesCluster, client: httpx.Client) -> None:
     """`stringData` is written and never read back; dockercfg has its entries at the top."""
     server.add_pull_secret("shop", "old", AUTHS, of_type=DOCKER_CFG)
     assert server.auths("shop", "old") == AUTHS
@@ -208,7 +222,7 @@ def test_what_is_not_there_is_not_found(client: httpx.Client) -> None:
     assert client.get(f"{SECRETS}?labelSelector=a").status_code == 400
 
 
-def test_rights_are_by_verb_namespace_and_name(server: Kubernetes) -> None:
+def test_rights_are_by_verb_namespace_and_name(server: KubernetesCluster) -> None:
     """What is not allowed is 403 before anything is looked up, in the API server's words."""
     with connect(server, Rule.of("get update", "shop", ["registry"])) as client:
         secret = client.get(REGISTRY).json()
@@ -226,7 +240,7 @@ def test_rights_are_by_verb_namespace_and_name(server: Kubernetes) -> None:
         assert client.get("/api/v1/namespaces").status_code == 403
 
 
-def test_a_token_is_needed_and_may_be_revoked(server: Kubernetes, client: httpx.Client) -> None:
+def test_a_token_is_needed_and_may_be_revoked(server: KubernetesCluster, client: httpx.Client) -> None:
     server.access.revoke(client.headers["Authorization"].removeprefix("Bearer "))
     for answer in (client.get(REGISTRY), httpx.get(f"{server.url}{REGISTRY}"), client.get("/none")):
         assert (answer.status_code, answer.json()["reason"]) == (401, "Unauthorized")
@@ -244,7 +258,7 @@ def test_a_token_is_needed_and_may_be_revoked(server: Kubernetes, client: httpx.
     ],
 )
 def test_an_access_review_says_what_would_be_allowed(
-    server: Kubernetes, wanted: dict[str, str], *, allowed: bool
+    server: KubernetesCluster, wanted: dict[str, str], *, allowed: bool
 ) -> None:
     with connect(server, Rule.of("update", "shop", ["registry"])) as client:
         review = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}

@@ -88,7 +88,7 @@ class GiteaRegistry(OciRegistry, TakesPassword):
                 said = look(password)
             except RekeyError as error:
                 said = f"not all could be looked at: {error}"
-            found += [said] if said else []
+            found += [said] if said and said not in found else []
         return found
 
     def _open_to_anybody(self, _password: Password | None) -> str:

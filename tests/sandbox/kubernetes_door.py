@@ -1,0 +1,187 @@
+"""A door before the real API server: requests are numbered with all others and faults strike here, as at a simulator.
+
+What a client sends goes on as it is, its token too: the API server alone decides.
+"""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+import time
+from typing import TYPE_CHECKING, Self
+
+import httpx
+
+from tests.sandbox import kubernetes_secret
+from tests.sandbox.kube_api import KubeApi, KubeApiRefusedError
+from tests.sandbox.kubernetes_cluster import KubernetesCluster
+from tests.sandbox.wire import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.sandbox.kubernetes_access import Rule
+    from tests.sandbox.wire import JsonObject, Request
+
+_TIMEOUT = 30.0  # seconds
+_IN_FORCE_WITHIN = 20.0
+"""Seconds. The API server sees a new role when its watch tells it, and knows a revoked token for ten seconds more."""
+_LOOK_EVERY = 0.02
+_OF_ONE_CONNECTION = frozenset({"connection", "content-length", "host", "transfer-encoding"})
+_KEPT = frozenset({"content-type", "retry-after"})
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_GROUP = "rbac.authorization.k8s.io"
+_OUR_NAMESPACE = "rekey"
+
+
+class KubernetesDoor(KubernetesCluster):
+    """The real cluster; several doors may lead to one."""
+
+    def __init__(self, api: KubeApi, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls)
+        self._api = api
+        self._access = RealAccess(api)
+
+    @property
+    def access(self) -> RealAccess:
+        """Who gets in."""
+        return self._access
+
+    def start(self) -> Self:
+        """Open the door."""
+        trust = ssl.create_default_context(cadata=self._api.ca)
+        self._client = httpx.Client(base_url=self._api.url, verify=trust, timeout=_TIMEOUT, trust_env=False)
+        return super().start()
+
+    def stop(self) -> None:
+        """Close the door."""
+        super().stop()
+        self._client.close()
+
+    def act(self, request: Request) -> Response:
+        """Pass one request on."""
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _OF_ONE_CONNECTION}
+        answer = self._client.request(
+            request.method, request.path, params=dict(request.query), headers=headers, content=request.body
+        )
+        kept = {name: value for name, value in answer.headers.items() if name.lower() in _KEPT}
+        return Response(answer.status_code, answer.content, kept)
+
+    def add_namespace(self, name: str) -> None:
+        """Create a namespace, or empty it of secrets where an earlier test has left it."""
+        self._api.ensure("/api/v1/namespaces", {"metadata": {"name": name}})
+        for secret in self._api.call("GET", _secrets(name))["items"]:
+            self._remove(name, secret["metadata"]["name"])
+
+    def add_secret(  # noqa: PLR0913 - a secret has so many parts
+        self,
+        namespace: str,
+        name: str,
+        data: Mapping[str, str],
+        *,
+        of_type: str = "Opaque",
+        metadata: JsonObject | None = None,
+        immutable: bool = False,
+    ) -> None:
+        """Put a secret as it has been there for long; raises `KubeApiRefusedError`."""
+        self._remove(namespace, name)
+        secret: JsonObject = {"type": of_type, "data": kubernetes_secret.encoded(data)}
+        secret["metadata"] = {**(metadata or {}), "name": name}
+        self._api.call("POST", _secrets(namespace), {**secret, **({"immutable": True} if immutable else {})})
+
+    def secret(self, namespace: str, name: str) -> JsonObject:
+        """Return a secret as it is stored now; raises `KeyError`."""
+        try:
+            return self._api.call("GET", f"{_secrets(namespace)}/{name}")
+        except KubeApiRefusedError as refused:
+            if refused.status == httpx.codes.NOT_FOUND:
+                raise KeyError(name) from None
+            raise
+
+    def touch(self, namespace: str, name: str) -> None:
+        """Change a secret as somebody else would, so that a version read before is stale."""
+        secret = self._api.call("GET", f"{_secrets(namespace)}/{name}")
+        secret["metadata"].setdefault("annotations", {})["example.test/touched"] = secrets.token_hex(4)
+        self._api.call("PUT", f"{_secrets(namespace)}/{name}", secret)
+
+    def _remove(self, namespace: str, name: str) -> None:
+        try:
+            secret = self.secret(namespace, name)
+        except KeyError:
+            return
+        path = f"{_secrets(namespace)}/{name}"
+        metadata = kubernetes_secret.metadata_of(secret)
+        if metadata.pop("finalizers", None):
+            self._api.call("PUT", path, secret)
+        self._api.call("DELETE", path)
+
+
+def _secrets(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/secrets"
+
+
+class RealAccess:
+    """Makes service accounts, roles and bindings, each of them anew."""
+
+    def __init__(self, api: KubeApi) -> None:
+        self._api = api
+        self._accounts: dict[str, tuple[str, str]] = {}
+
+    def create_token(self, name: str, *rules: Rule) -> str:
+        """Make a token of a fresh service account, in the namespace that `system:serviceaccount:…` names or in ours."""
+        parts = name.split(":")
+        namespace = parts[2] if parts[:2] == ["system", "serviceaccount"] else _OUR_NAMESPACE
+        account = f"{parts[-1]}-{secrets.token_hex(4)}"
+        token = self._api.token(namespace, account)
+        self._accounts[token] = (namespace, account)
+        for number, rule in enumerate(rules):
+            self._allow(namespace, account, number, rule)
+        for rule in rules:
+            self._await_in_force(token, rule)
+        return token
+
+    def revoke(self, token: str) -> None:
+        """Delete the token's service account and return once the token is refused."""
+        namespace, account = self._accounts.pop(token)
+        self._api.call("DELETE", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}")
+        self._until(token, {"verb": "get", "resource": "secrets"}, allowed=None)
+
+    def _allow(self, namespace: str, account: str, number: int, rule: Rule) -> None:
+        """https://kubernetes.io/docs/reference/access-authn-authz/rbac/."""
+        role = {"metadata": {"name": f"{account}-{number}"}}
+        allowed = {"apiGroups": [""], "resources": [rule.resource], "verbs": sorted(rule.verbs)}
+        if rule.names is not None:
+            allowed["resourceNames"] = sorted(rule.names)
+        scope, kind = (f"/namespaces/{rule.namespace}", "Role") if rule.namespace else ("", "ClusterRole")
+        self._api.call("POST", f"{_RBAC}{scope}/{kind.lower()}s", {**role, "rules": [allowed]})
+        binding = {
+            **role,
+            "roleRef": {"apiGroup": _GROUP, "kind": kind, "name": f"{account}-{number}"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account}],
+        }
+        self._api.call("POST", f"{_RBAC}{scope}/{kind.lower()}bindings", binding)
+
+    def _await_in_force(self, token: str, rule: Rule) -> None:
+        for verb in rule.verbs:
+            wanted = {"verb": verb, "resource": rule.resource, "namespace": rule.namespace or ""}
+            for name in sorted(rule.names) if rule.names and verb not in {"create", "list"} else [""]:
+                self._until(token, {**wanted, "name": name}, allowed=True)
+
+    def _review(self, token: str, wanted: dict[str, str]) -> bool | None:
+        """Return whether a token's owner may do so; None where it is nobody's."""
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+        try:
+            answer = self._api.call("POST", _REVIEWS, {**review, "spec": {"resourceAttributes": wanted}}, token=token)
+        except KubeApiRefusedError as refused:
+            if refused.status == httpx.codes.UNAUTHORIZED:
+                return None
+            raise
+        return bool(answer["status"]["allowed"])
+
+    def _until(self, token: str, wanted: dict[str, str], *, allowed: bool | None) -> None:
+        deadline = time.monotonic() + _IN_FORCE_WITHIN
+        while self._review(token, wanted) is not allowed:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{wanted} is not {allowed} within {_IN_FORCE_WITHIN} s")
+            time.sleep(_LOOK_EVERY)
