@@ -144,6 +144,8 @@ def _be_ready(work: Work) -> None:
     if stored is not None and work.rotation.wrong_logins < work.limits.wrong_logins:
         verdict = work.registry.login(stored.password).verdict
     where = work.registry.where if isinstance(work.registry, Manual) else ""
+    # Told first: cut off in between, it is told twice rather than never. Who was not told, the tick tells.
+    told = work.tell_attention(f"ready: {where}, then `rekey paste {work.rotation.registry}`")
     work.save_rotation(
         phase=Phase.READY,
         ready_at=now,
@@ -151,8 +153,8 @@ def _be_ready(work: Work) -> None:
         old_before=verdict,
         old_version=StoreVersion(stored.version) if stored else None,
         wrong_logins=work.rotation.wrong_logins + (verdict is LoginVerdict.REFUSED),
+        paged_at=now if told else None,
     )
-    work.tell_attention(f"ready: {where}, then `rekey paste {work.rotation.registry}`")
 
 
 def _stop(work: Work, problems: tuple[str, ...], **noted: object) -> State:
