@@ -102,6 +102,14 @@ HARBOR_REGISTRY: Document = {
         "settle": "1m",
     },
 }
+GITEA_REGISTRY: Document = {
+    "name": "prod-images",
+    "type": "gitea",
+    "endpoint": "gitea.example.com",
+    "username": "deploy",
+    "repositories": ["deploy/web"],
+    "api": {"url": "https://gitea.example.com/git", "login": {"secret": "rekey/gitea"}, "settle": "1m"},
+}
 MANUAL_REGISTRY: Document = {
     "name": "by-hand",
     "type": "manual",

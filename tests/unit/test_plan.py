@@ -14,7 +14,15 @@ from rekey.errors import FormatUnknown, PlanInvalid
 from rekey.model.plan import EksCluster, GitHubSecret, KubernetesPullSecret, read
 from rekey.model.request import Reason
 from rekey.records.plans import from_stored, to_stored
-from tests.unit.plan_documents import HARBOR_REGISTRY, HTTP_REGISTRY, MANUAL_REGISTRY, REMOVED, changed, good
+from tests.unit.plan_documents import (
+    GITEA_REGISTRY,
+    HARBOR_REGISTRY,
+    HTTP_REGISTRY,
+    MANUAL_REGISTRY,
+    REMOVED,
+    changed,
+    good,
+)
 
 EMPTY = "is empty: write a value, or leave the key out"
 DURATION = "must be a number and a unit, such as `90s`, `20 minutes`, `24h` or `30 days`"
@@ -46,7 +54,9 @@ def test_a_good_plan_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "registry", [HTTP_REGISTRY, HARBOR_REGISTRY, MANUAL_REGISTRY], ids=["http", "harbor", "manual"]
+    "registry",
+    [HTTP_REGISTRY, HARBOR_REGISTRY, GITEA_REGISTRY, MANUAL_REGISTRY],
+    ids=["http", "harbor", "gitea", "manual"],
 )
 def test_every_kind_of_registry_is_read(registry: dict[str, Any]) -> None:
     assert read(changed(("registry", registry))).registry.type == registry["type"]
@@ -72,9 +82,13 @@ def test_every_kind_of_registry_is_read(registry: dict[str, Any]) -> None:
         ("registry", REMOVED, ["registry: missing"]),
         ("registry.username", REMOVED, ["registry.username: missing"]),
         ("registry.api.login", {}, ["registry.api.login.secret: missing"]),
-        ("registry.type", REMOVED, ["registry.type: missing: write `http`, `cloudraya`, `harbor` or `manual`"]),
+        (
+            "registry.type",
+            REMOVED,
+            ["registry.type: missing: write `http`, `cloudraya`, `harbor`, `gitea` or `manual`"],
+        ),
         ("registry.type", "cloudray", ["registry.type: unknown type: did you mean `cloudraya`?"]),
-        ("registry.type", 5, ["registry.type: unknown type: known are http, cloudraya, harbor, manual"]),
+        ("registry.type", 5, ["registry.type: unknown type: known are http, cloudraya, harbor, gitea, manual"]),
         ("consumers.0.type", "gitub-secret", ["consumers[0].type: unknown type: did you mean `github-secret`?"]),
         ("notify.0.type", "slack", ["notify[0].type: must be `sns`"]),
         ("registry", "x", [f"registry: {PAIRS}"]),
@@ -347,7 +361,7 @@ def test_no_document_gives_anything_but_a_plan_or_its_problems() -> None:
         document = good()
         if turn % 3:
             document["registry"] = json.loads(
-                json.dumps([HTTP_REGISTRY, HARBOR_REGISTRY, MANUAL_REGISTRY][turn // 3 % 3])
+                json.dumps([HTTP_REGISTRY, HARBOR_REGISTRY, GITEA_REGISTRY, MANUAL_REGISTRY][turn // 3 % 4])
             )
         for _ in range(chance.randint(1, 3)):
             document = mutated(document, chance)
