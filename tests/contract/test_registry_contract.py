@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rekey.adapters import ADAPTERS, load
-from rekey.contracts import Answer, GeneratesPassword, Manual, TakesPassword
+from rekey.contracts import Answer, GeneratesPassword, Manual, TakesPassword, Token
 from rekey.errors import Denied, NotSent, OutOfTime, Unintelligible, Unreachable
+from rekey.model.old_token import TokenKind
 from rekey.model.password import Password
 from rekey.model.verdict import LoginVerdict
 from tests.contract.registry_cases import CASES, GeneratingCase, ManualCase, RegistryCase, TakingCase
@@ -151,12 +152,44 @@ def test_its_contents(of_its_own: RegistryCase) -> None:
         case.adapter.contents(case.password, timedelta(0))
 
 
+def test_tokens_that_a_password_gives_are_taken_and_tried(case: RegistryCase) -> None:
+    """One verdict each, in their order; a registry that takes the password itself gives none."""
+    taken = case.adapter.take_tokens(case.password, WITHIN)
+    assert all(one.text.reveal() not in repr(one) for one in taken)
+    said = case.adapter.try_tokens(taken, case.password, WITHIN)
+    assert len(said) == len(taken)
+    with pytest.raises(OutOfTime):
+        case.adapter.take_tokens(case.password, timedelta(0))
+    made_up = Token(TokenKind.BEARER, Password("made-up"), None)
+    assert [one.verdict for one in case.adapter.try_tokens([made_up], case.password, timedelta(0))] == [
+        LoginVerdict.UNREACHABLE
+    ]
+
+
+def test_a_registry_that_is_down_says_nothing_of_a_token(of_its_own: RegistryCase) -> None:
+    made_up = Token(TokenKind.BEARER, Password("made-up"), None)
+    of_its_own.real.stop()
+    with pytest.raises(Unreachable):
+        of_its_own.adapter.take_tokens(of_its_own.password, WITHIN)
+    (said,) = of_its_own.adapter.try_tokens([made_up], of_its_own.password, WITHIN)
+    assert said.verdict is LoginVerdict.UNREACHABLE
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_its_warnings_are_words_and_change_nothing(case: RegistryCase, *, known: bool) -> None:
+    said = case.adapter.warnings(case.password if known else None)
+    assert all(case.password.reveal() not in one for one in said)
+    assert still_in_force(case)
+
+
 def test_no_thread_stays(case: RegistryCase) -> None:
     """A server's thread ends with its connection; one that watches a request would live for seconds more."""
     before = set(threading.enumerate())
     case.adapter.check()
     case.adapter.login(case.password)
     case.adapter.contents(case.password, WITHIN)
+    case.adapter.try_tokens(case.adapter.take_tokens(case.password, WITHIN), case.password, WITHIN)
+    case.adapter.warnings(case.password)
     deadline = time.monotonic() + 2
     while set(threading.enumerate()) - before and time.monotonic() < deadline:
         time.sleep(0.01)

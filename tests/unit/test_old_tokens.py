@@ -178,6 +178,13 @@ class TestTrying:
         assert verdicts(said) == [LoginVerdict.INCONCLUSIVE, LoginVerdict.INCONCLUSIVE]
         assert taken.text.reveal() not in repr(said)
 
+    def test_a_refusal_that_meets_the_new_password_too_is_none(self, behind: Behind) -> None:
+        """A repository that is not there opens to nobody: that says nothing of a token."""
+        taken = behind.at("shop/missing").take_tokens(behind.old, WITHIN)
+        said = behind.after_reset(taken, "shop/missing")
+        assert verdicts(said) == [LoginVerdict.INCONCLUSIVE, LoginVerdict.INCONCLUSIVE]
+        assert "so it is with a token of the new password" in said[0].detail
+
     def test_a_bearer_without_rights_is_not_said_to_live(self, behind: Behind) -> None:
         """It is valid, and opens nothing: what it grants counts, not that it exists."""
         (taken, _) = behind.at("shop/other").take_tokens(behind.old, WITHIN)

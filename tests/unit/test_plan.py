@@ -26,6 +26,7 @@ from rekey.model.plan import (
 from rekey.model.request import Reason
 from rekey.records.plans import from_stored, to_stored
 from tests.unit.plan_documents import (
+    GITEA_REGISTRY,
     HARBOR_REGISTRY,
     HTTP_REGISTRY,
     MANUAL_REGISTRY,
@@ -65,7 +66,9 @@ def test_a_good_plan_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "registry", [HTTP_REGISTRY, HARBOR_REGISTRY, MANUAL_REGISTRY], ids=["http", "harbor", "manual"]
+    "registry",
+    [HTTP_REGISTRY, HARBOR_REGISTRY, GITEA_REGISTRY, MANUAL_REGISTRY],
+    ids=["http", "harbor", "gitea", "manual"],
 )
 def test_every_kind_of_registry_is_read(registry: dict[str, Any]) -> None:
     assert read(changed(("registry", registry))).registry.type == registry["type"]
@@ -153,9 +156,13 @@ def test_what_is_said_of_one_mistake_in_a_store_in_vault(change: dict[str, objec
         ("registry", REMOVED, ["registry: missing"]),
         ("registry.username", REMOVED, ["registry.username: missing"]),
         ("registry.api.login", {}, ["registry.api.login.secret: missing"]),
-        ("registry.type", REMOVED, ["registry.type: missing: write `http`, `cloudraya`, `harbor` or `manual`"]),
+        (
+            "registry.type",
+            REMOVED,
+            ["registry.type: missing: write `http`, `cloudraya`, `harbor`, `gitea` or `manual`"],
+        ),
         ("registry.type", "cloudray", ["registry.type: unknown type: did you mean `cloudraya`?"]),
-        ("registry.type", 5, ["registry.type: unknown type: known are http, cloudraya, harbor, manual"]),
+        ("registry.type", 5, ["registry.type: unknown type: known are http, cloudraya, harbor, gitea, manual"]),
         ("consumers.0.type", "gitub-secret", ["consumers[0].type: unknown type: did you mean `github-secret`?"]),
         ("notify.0.type", "slack", ["notify[0].type: must be `sns`"]),
         ("registry", "x", [f"registry: {PAIRS}"]),
@@ -428,7 +435,7 @@ def test_no_document_gives_anything_but_a_plan_or_its_problems() -> None:
         document = good()
         if turn % 3:
             document["registry"] = json.loads(
-                json.dumps([HTTP_REGISTRY, HARBOR_REGISTRY, MANUAL_REGISTRY][turn // 3 % 3])
+                json.dumps([HTTP_REGISTRY, HARBOR_REGISTRY, GITEA_REGISTRY, MANUAL_REGISTRY][turn // 3 % 4])
             )
         if turn % 2:
             document["store"] = copy.deepcopy(VAULT_STORE)

@@ -86,7 +86,7 @@ class Registry(ABC):
         Raises CredentialUnusable, Denied, NotFound, Unfit, Unintelligible, Unreachable: each says what to mend.
         """
 
-    def warnings(self, _password: Password | None) -> Sequence[str]:
+    def warnings(self, password: Password | None) -> Sequence[str]:  # noqa: ARG002 (for those that can use it)
         """Return what a person should know before the reset though it stops nothing. Changes nothing.
 
         Gets the password in force where the registry took it a moment ago, else None. Raises as `check` does, and
