@@ -19,13 +19,16 @@ from rekey.model.verdict import LoginVerdict
 from tests.contract.registry_cases import CASES, GeneratingCase, ManualCase, RegistryCase, TakingCase
 from tests.sandbox import faults
 from tests.sandbox.aws import AwsSandbox
+from tests.sandbox.gitea import Gitea
 from tests.sandbox.images import push_samples
-from tests.sandbox.registry import Registry as RealRegistry
+from tests.sandbox.registry import Registry
 from tests.sandbox.wire import Response
 from tests.servers.requirement import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.contract.registry_cases import RealRegistry
 
 TYPES = sorted(name for kind, name in ADAPTERS if kind == "registry")
 GENERATING = [name for name in TYPES if issubclass(load("registry", name), GeneratesPassword)]
@@ -40,10 +43,28 @@ def aws() -> Iterator[AwsSandbox]:
         yield aws
 
 
+class Reals:
+    """Real registries, each started when it is first asked for."""
+
+    def __init__(self, leave: ExitStack) -> None:
+        self._leave = leave
+        self._known: dict[str, RealRegistry] = {}
+
+    def of(self, name: str) -> RealRegistry:
+        """Return the one in which the users of this type of the plan are."""
+        server = "gitea" if name == "gitea" else "registry"
+        if server not in self._known:
+            program = require(server)
+            made: Gitea | Registry = Gitea(program) if server == "gitea" else Registry(program)
+            self._leave.enter_context(made)
+            self._known[server] = made
+        return self._known[server]
+
+
 @pytest.fixture(scope="module")
-def shared() -> Iterator[RealRegistry]:
-    with RealRegistry(require("registry")) as real:
-        yield real
+def reals() -> Iterator[Reals]:
+    with ExitStack() as leave:
+        yield Reals(leave)
 
 
 def make(name: str, real: RealRegistry, aws: AwsSandbox, leave: ExitStack) -> RegistryCase:
@@ -53,24 +74,24 @@ def make(name: str, real: RealRegistry, aws: AwsSandbox, leave: ExitStack) -> Re
 
 
 @pytest.fixture(params=TYPES)
-def case(request: pytest.FixtureRequest, shared: RealRegistry, aws: AwsSandbox) -> Iterator[RegistryCase]:
+def case(request: pytest.FixtureRequest, reals: Reals, aws: AwsSandbox) -> Iterator[RegistryCase]:
     """Every registry of the table; one without a case fails here."""
     with ExitStack() as leave:
-        yield make(request.param, shared, aws, leave)
+        yield make(request.param, reals.of(request.param), aws, leave)
 
 
 @pytest.fixture(params=GENERATING)
-def generating(request: pytest.FixtureRequest, shared: RealRegistry, aws: AwsSandbox) -> Iterator[GeneratingCase]:
+def generating(request: pytest.FixtureRequest, reals: Reals, aws: AwsSandbox) -> Iterator[GeneratingCase]:
     with ExitStack() as leave:
-        case = make(request.param, shared, aws, leave)
+        case = make(request.param, reals.of(request.param), aws, leave)
         assert isinstance(case, GeneratingCase)
         yield case
 
 
 @pytest.fixture(params=TAKING)
-def taking(request: pytest.FixtureRequest, shared: RealRegistry, aws: AwsSandbox) -> Iterator[TakingCase]:
+def taking(request: pytest.FixtureRequest, reals: Reals, aws: AwsSandbox) -> Iterator[TakingCase]:
     with ExitStack() as leave:
-        case = make(request.param, shared, aws, leave)
+        case = make(request.param, reals.of(request.param), aws, leave)
         assert isinstance(case, TakingCase)
         yield case
 
@@ -79,8 +100,7 @@ def taking(request: pytest.FixtureRequest, shared: RealRegistry, aws: AwsSandbox
 def of_its_own(request: pytest.FixtureRequest, aws: AwsSandbox) -> Iterator[RegistryCase]:
     """Make a case whose real registry may be stopped."""
     with ExitStack() as leave:
-        real = leave.enter_context(RealRegistry(require("registry")))
-        yield make(request.param, real, aws, leave)
+        yield make(request.param, Reals(leave).of(request.param), aws, leave)
 
 
 def still_in_force(case: RegistryCase) -> bool:
@@ -123,7 +143,7 @@ def test_a_registry_that_is_down_says_nothing_of_the_password(of_its_own: Regist
 
 def test_its_contents(of_its_own: RegistryCase) -> None:
     case = of_its_own
-    pushed = push_samples(case.real.url, case.user, case.password.reveal())
+    pushed = push_samples(case.real.url, case.user, case.password.reveal(), namespace=case.namespace)
     assert case.adapter.contents(case.password, WITHIN).repositories == pushed
     with pytest.raises(Denied):
         case.adapter.contents(Password("wrong"), WITHIN)
@@ -148,9 +168,9 @@ def test_its_alphabet_is_the_plans(case: RegistryCase) -> None:
 
 
 @pytest.mark.parametrize("name", MANUAL)
-def test_a_manual_one_says_what_a_person_does(name: str, shared: RealRegistry, aws: AwsSandbox) -> None:
+def test_a_manual_one_says_what_a_person_does(name: str, reals: Reals, aws: AwsSandbox) -> None:
     with ExitStack() as leave:
-        case = make(name, shared, aws, leave)
+        case = make(name, reals.of(name), aws, leave)
         assert isinstance(case, ManualCase)
         assert case.adapter.where == "press the button"
         assert case.adapter.settle == timedelta(seconds=3)

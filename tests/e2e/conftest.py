@@ -13,7 +13,6 @@ from tests.sandbox import iam
 from tests.sandbox.cloudraya import documented_answer
 from tests.sandbox.http_server import HttpServer
 from tests.sandbox.lambdas import HostSettings
-from tests.sandbox.vault_company import InVault
 from tests.sandbox.webhook_receiver import new_secret
 from tests.sandbox.world import World
 from tests.servers.requirement import require
@@ -89,11 +88,8 @@ def new_company(world: World, front: Front) -> Iterator[NewCompany]:
         return made[-1]
 
     yield make
-    world.cloud.faults.clear()
-    for server in (front, world.cloudraya, world.harbor, world.github, world.kubernetes, world.receiver):
-        server.clear_faults()
-    if any(isinstance(company.store, InVault) for company in made):
-        world.vault.door.clear_faults()
+    front.clear_faults()
+    world.clear_faults()
     world.cloudraya.reset_answer = documented_answer
     for company in made:
         companies.close(company)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.sandbox.world import Company
 
 OLD, NEW, OTHER = "old password", "new password", "other registry's password"
-ADMIN, BEARER = "control plane's password", "control plane's bearer"
+ADMIN, BEARER, TOKEN = "control plane's password", "control plane's bearer", "token that a password gave"
 GITHUB, CLUSTER, SIGNING = "GitHub credential", "cluster token", "webhook signing key"
 VAULT = "Vault credential"
 PERSON = "SANDBOXPERSON"
@@ -63,8 +63,9 @@ class Run:
             Canary(SIGNING, company.world.webhook_key.removeprefix("whsec_")),
             *self.more,
         ]
-        found += [Canary(NEW, reset.password) for reset in company.world.cloudraya.resets(company.name)]
-        for server, name in [(company.world.cloudraya, BEARER), (company.world.github, GITHUB)]:
+        found += [Canary(NEW, password) for password in company.made]
+        of_world = company.world
+        for server, name in [(of_world.cloudraya, BEARER), (self._front, TOKEN), (of_world.github, GITHUB)]:
             tokens = {exchange.request.bearer() for exchange in server.exchanges[self._exchanges[server] :]}
             found += [Canary(name, token) for token in sorted(filter(None, tokens))]
         if isinstance(company.store, InVault):
@@ -101,9 +102,12 @@ class Run:
         vault: dict[str, tuple[HttpServer, frozenset[str]]] = {}
         if isinstance(self._company.store, InVault):
             vault = {"Vault": (world.vault.door, frozenset({NEW, VAULT}))}
+        at_registry = frozenset({OLD, NEW, TOKEN})
+        if self._company.kind == "gitea":  # it resets too
+            at_registry |= {ADMIN}
         return {
             **vault,
-            "registry": (self._front, frozenset({OLD, NEW})),
+            "registry": (self._front, at_registry),
             "control plane": (world.cloudraya, frozenset({ADMIN, BEARER})),
             "GitHub": (world.github, frozenset({GITHUB})),
             "cluster": (world.kubernetes, frozenset({CLUSTER, NEW, OTHER})),

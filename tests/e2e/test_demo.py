@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.sandbox import demo_checks
-from tests.sandbox.demo_faults import Stopwatch
 from tests.sandbox.demo_places import places
 from tests.sandbox.demo_talk import Talk
 from tests.sandbox.world import ROOT
@@ -205,6 +204,20 @@ def test_a_shell_that_reads_the_environment_in_has_the_password_of_now(
     assert done.stdout == company.current() == 'a"\\b$ <é>'
 
 
+def test_gitea_is_registry_and_control_plane_in_one(tmp_path: Path) -> None:
+    """And the demo's own token of the old password is still good, as the evidence says."""
+    require("gitea")
+    done = run(tmp_path, "--registry", "gitea")
+    evidence = done.evidence
+    assert (done.status, done.complained) == (0, "")
+    assert (evidence["outcome"], evidence["resets"]) == ("finished", 1)
+    assert evidence["old_password"]["verdict"] == "refused"
+    assert evidence["contents"]["unchanged"] is True
+    assert {row["name"]: row["verdict"] for row in evidence["consumers"]} == CONSUMERS
+    (bearer,) = evidence["old_tokens"]["tokens"]
+    assert re.search(rf"a token it had given +accepted, until {re.escape(bearer['ends'])} +accepted", done.said)
+
+
 def test_unknown_consumer_is_answered_with_the_names_there_are(registry: None, tmp_path: Path) -> None:  # noqa: ARG001
     done = run(tmp_path, "--fail", "nobody")
     assert done.status == 2
@@ -288,7 +301,7 @@ def processes_of(session: int) -> list[int]:
 def untouched(world: World) -> demo_checks.Outside:
     """Set up a company in which nothing is rotated."""
     company = world.company("prod-images", org="acme")
-    return demo_checks.Outside(company, demo_checks.contents_of(company), Stopwatch(world))
+    return demo_checks.look(company)
 
 
 def test_evidence_that_claims_what_is_not_so_is_found_out(plain: Run, untouched: demo_checks.Outside) -> None:

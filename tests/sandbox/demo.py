@@ -26,7 +26,7 @@ from botocore.exceptions import ClientError
 from rekey.model.state import Outcome
 from tests.sandbox import demo_checks
 from tests.sandbox.company_store import StoreKind
-from tests.sandbox.demo_faults import Stopwatch, UnknownConsumerError, refuse_writes
+from tests.sandbox.demo_faults import UnknownConsumerError, refuse_writes
 from tests.sandbox.demo_places import places
 from tests.sandbox.demo_talk import PasteError, Talk
 from tests.sandbox.demo_view import View
@@ -66,9 +66,9 @@ class Demo:
     def run(self) -> int:
         """Return the exit status. Raises DemoError, OutError, PasteError, ServerMissingError, UnknownConsumerError."""
         self._clear_out()
-        table.fetch("registry", self.view.note)
-        if self.options.store == "vault":
-            table.fetch("vault", self.view.note)
+        wanted = {self.options.registry: "gitea", self.options.store: "vault"}
+        for server in ("registry", *(server for chosen, server in wanted.items() if chosen == server)):
+            table.fetch(server, self.view.note)
         began = time.monotonic()
         with (
             tempfile.TemporaryDirectory(prefix="rekey-demo-") as folder,
@@ -76,10 +76,11 @@ class Demo:
             _undisturbed_end(),
         ):
             company = self._company(world)
-            vault = f"Vault {world.vault.door.host}, " if self.options.store == "vault" else ""
+            vault = f", Vault {world.vault.door.host}" if self.options.store == "vault" else ""
+            functions = len(world.cloud.stack.functions)
             self.view.note(
-                f"sandbox started in {time.monotonic() - began:.1f} s: registry {world.registry.host}, {vault}control "
-                f"plane, GitHub, Kubernetes, webhook receiver, AWS with {len(world.cloud.stack.functions)} functions"
+                f"sandbox started in {time.monotonic() - began:.1f} s: registry {company.registry.host}{vault}, "
+                f"control plane, GitHub, Kubernetes, webhook receiver, AWS with {functions} functions"
             )
             return self._rotate(company, Path(folder))
 
@@ -109,7 +110,7 @@ class Demo:
         return company
 
     def _rotate(self, company: Company, private: Path) -> int:
-        outside = demo_checks.Outside(company, demo_checks.contents_of(company), Stopwatch(company.world))
+        outside = demo_checks.look(company)
         tags = sum(len(found) for found in outside.before.values())
         self.view.note(f"{NAME}: {len(outside.before)} repositories, {tags} tags, {len(places(company))} consumers")
         talk, watch = Talk(company, self.out, private), Watch(company)
@@ -249,9 +250,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--registry",
-        choices=("cloudraya", "manual"),
+        choices=("cloudraya", "gitea", "manual"),
         default="cloudraya",
-        help="reset by API (cloudraya), or by a person who clicks and pastes (manual)",
+        help="reset by API (cloudraya), by a Gitea that takes a password of ours and is the registry itself (gitea: "
+        "needs one, or Go to build it), or by a person who clicks and pastes (manual)",
     )
     parser.add_argument(
         "--store",

@@ -60,7 +60,7 @@ class Talk:
             python=shlex.quote(sys.executable),
             read=shlex.join(read),
             configure=shlex.quote(_CONFIGURE),
-            user=shlex.quote(self._company.name),
+            user=shlex.quote(self._company.username),
         )
         self._file.write_text("".join(lines) + functions, encoding="utf-8")
 
@@ -71,7 +71,7 @@ class Talk:
     def to_look(self) -> list[str]:
         """Return what a person may try against the running sandbox."""
         company = self._company
-        host, user = company.world.registry.host, company.name
+        host, user = company.registry.host, company.username
         image = company.document["registry"]["repositories"][0]
         auth = f"--tls-verify=false --authfile {shlex.quote(str(self._auth))}"
         return [

@@ -177,8 +177,10 @@ class Kubernetes(KubernetesCluster):
             raise refused(400, "BadRequest", str(error)) from None
         spec = review.get("spec")
         wanted = spec.get("resourceAttributes") if isinstance(spec, dict) else None
-        if review.get("kind") != "SelfSubjectAccessReview" or not isinstance(wanted, dict):
-            raise refused(400, "BadRequest", "no SelfSubjectAccessReview with resourceAttributes")
+        if review.get("kind", "SelfSubjectAccessReview") != "SelfSubjectAccessReview":
+            raise refused(400, "BadRequest", "the object provided is no SelfSubjectAccessReview")
+        if not isinstance(wanted, dict):
+            raise refused(422, "Invalid", "spec.resourceAttributes: Required value")
         if unknown := wanted.keys() - {"namespace", "verb", "group", "version", "resource", "name"}:
             raise refused(400, "BadRequest", f'strict decoding error: unknown field "{min(unknown)}"')
         fields = {name: str(wanted.get(name, "")) for name in ("verb", "resource", "namespace", "name", "group")}
@@ -236,8 +238,10 @@ def _conflict(name: str, why: str) -> RefusedError:
 
 def _allow_options(request: Request, *known: str) -> None:
     for option, value in request.query.items():
-        if option not in known or (option == "dryRun" and value != "All"):
+        if option not in known:
             raise refused(400, "BadRequest", f"the option {option}={value} is not simulated")
+        if option == "dryRun" and value != "All":
+            raise refused(422, "Invalid", f'dryRun: Unsupported value: "{value}": supported values: "All"')
 
 
 def _is_dry(request: Request) -> bool:

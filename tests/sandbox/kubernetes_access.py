@@ -85,6 +85,10 @@ class Access:
 
     def user(self, request: Request) -> User:
         """Return who asks; raises the refusal."""
+        if "authorization" not in request.headers:
+            raise refused(
+                403, "Forbidden", f'forbidden: User "system:anonymous" cannot {request.method} {request.path}'
+            )
         user = self._users.get(request.bearer() or "")
         if user is None:
             raise refused(401, "Unauthorized", "Unauthorized")

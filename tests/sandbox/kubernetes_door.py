@@ -88,7 +88,8 @@ class KubernetesDoor(KubernetesCluster):
         self._remove(namespace, name)
         secret: JsonObject = {"type": of_type, "data": kubernetes_secret.encoded(data)}
         secret["metadata"] = {**(metadata or {}), "name": name}
-        self._api.call("POST", _secrets(namespace), {**secret, **({"immutable": True} if immutable else {})})
+        path = f"{_secrets(namespace)}?fieldManager=kubectl-create"
+        self._api.call("POST", path, {**secret, **({"immutable": True} if immutable else {})})
 
     def secret(self, namespace: str, name: str) -> JsonObject:
         """Return a secret as it is stored now; raises `KeyError`."""

@@ -50,7 +50,7 @@ class Proxy(HttpServer):
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _OF_ONE_CONNECTION}
         try:
             answer = self._client.request(
-                request.method, request.path, params=dict(request.query), headers=headers, content=request.body
+                request.method, request.path, params=request.query, headers=headers, content=request.body
             )
         except httpx.TransportError:
             raise DropConnectionError from None

@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.servers.commands import FetchError, run
 
@@ -63,16 +63,10 @@ class GoSource:
         """Build into the folder."""
         with tempfile.TemporaryDirectory(dir=folder.parent) as name:
             source = self._source(Path(name))
-            before = self._pin(source)
+            self._pin(source)
             flags = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in self.variables)])
-            build = ["go", "build", "-mod=mod", "-trimpath", "-buildvcs=false", f"-tags={self.tags}"]
-            run(
-                [*build, f"-ldflags={flags}", "-o", str(folder / self.program), self.package],
-                source,
-                {"CGO_ENABLED": "1" if self.cgo else "0", "GOWORK": "off"},
-            )
-            if _versions(source) != before:
-                raise FetchError(f"the versions that {self.module}@{self.version} is built from are not all pinned")
+            build = ["go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", f"-tags={self.tags}"]
+            run([*build, f"-ldflags={flags}", "-o", str(folder / self.program), self.package], source, self._settings)
             for kept in self.keeps:
                 shutil.copytree(source / kept, folder / "static" / kept)
 
@@ -87,22 +81,31 @@ class GoSource:
             shutil.copytree(self.over, source, dirs_exist_ok=True)
         return source
 
-    def _pin(self, source: Path) -> object:
-        """Let go.mod name published versions alone; return what it then names."""
+    @property
+    def _settings(self) -> dict[str, str]:
+        return {"CGO_ENABLED": "1" if self.cgo else "0", "GOWORK": "off"}
+
+    def _pin(self, source: Path) -> None:
+        """Let go.mod name published versions alone, and go.sum all of them; raises `FetchError` where one floats."""
         if self.requires:
             run(["go", "mod", "init", self.module], source)
         changes = [f"-require={module}@{version}" for module, version in self.requires.items()]
-        for replaced in _versions(source)["Replace"] or []:
+        stated = _versions(source)
+        required = {require["Path"] for require in stated["Require"] or []}
+        for replaced in stated["Replace"] or []:
+            module = replaced["Old"]["Path"]
             if "Version" not in replaced["New"]:
-                module = replaced["Old"]["Path"]
-                changes.append(
-                    f"-replace={module}={module}@{self.published}" if self.published else f"-dropreplace={module}"
-                )
+                changes.append(f"-dropreplace={module}")
+                if self.published and module in required:
+                    changes.append(f"-require={module}@{self.published}")
         if changes:
             run(["go", "mod", "edit", *changes], source)
-        return _versions(source)
+        pinned = _versions(source)
+        run(["go", "list", "-mod=mod", f"-tags={self.tags}", "-deps", self.package], source, self._settings)
+        if _versions(source) != pinned:
+            raise FetchError(f"the versions that {self.module}@{self.version} is built from are not all pinned")
 
 
-def _versions(source: Path) -> dict[str, list[dict[str, dict[str, str]]]]:
+def _versions(source: Path) -> dict[str, Any]:
     stated = json.loads(run(["go", "mod", "edit", "-json"], source))
     return {part: stated.get(part) for part in ("Require", "Replace", "Exclude")}

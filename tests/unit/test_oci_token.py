@@ -165,7 +165,8 @@ class OpaqueRegistry(HttpServer):
         )
         if known:
             return Response.json({"name": self.repository, "tags": ["1"]}, headers=API)
-        return Response.json({}, 401, {"WWW-Authenticate": f'Bearer realm="{self._tokens.url}/token"'})
+        realm = f'Bearer realm="{self._tokens.url}/token",service="registry"'
+        return Response.json({}, 401, {"WWW-Authenticate": realm})
 
 
 @pytest.mark.parametrize(

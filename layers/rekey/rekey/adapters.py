@@ -9,6 +9,7 @@ _TABLE: tuple[tuple[Kind, str, str], ...] = (
     ("registry", "http", "rekey.registries.http:HttpRegistry"),
     ("registry", "cloudraya", "rekey.registries.cloudraya:CloudRayaRegistry"),
     ("registry", "harbor", "rekey.registries.harbor:HarborRegistry"),
+    ("registry", "gitea", "rekey.registries.gitea:GiteaRegistry"),
     ("registry", "manual", "rekey.registries.manual:ManualRegistry"),
     ("store", "secrets-manager", "rekey.stores.secrets_manager:SecretsManagerStore"),
     ("store", "vault", "rekey.stores.vault:VaultStore"),

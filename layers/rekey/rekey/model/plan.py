@@ -122,6 +122,21 @@ class HarborApi(Part):
     ca: Pem | None = None
 
 
+class GiteaApi(Part):
+    """The API of Gitea or Forgejo. The user whose password rotates is `registry.username`."""
+
+    url: Url
+    """Such as `https://gitea.example.com`; with the path that Gitea is served under, where there is one."""
+    login: CredentialRef
+    """Field `token`, with the scopes `write:admin` and `read:user`, of a site administrator; or `username` and
+    `password` of one. Another user than the registry's."""
+    timeout: Duration = timedelta(seconds=30)
+    """How long to wait for the answer."""
+    settle: Duration = timedelta(minutes=2)
+    """How long a call whose answer was lost may still take effect."""
+    ca: Pem | None = None
+
+
 class AlphabetPart(Part):
     """What new passwords look like, where it is known or wanted."""
 
@@ -175,6 +190,15 @@ class HarborRegistry(RegistryPart):
     """Wrong logins in one rotation at most. Harbor does not lock robot accounts."""
 
 
+class GiteaRegistry(RegistryPart):
+    """The container registry of Gitea or Forgejo, entered with a user's password."""
+
+    type: Literal["gitea"]
+    api: GiteaApi
+    max_wrong_logins: Annotated[int, Field(ge=1, le=20)] = 12
+    """Wrong logins in one rotation at most. Gitea locks no accounts."""
+
+
 class ManualRegistry(RegistryPart):
     """A person clicks "reset password" when Rekey says so, and pastes the new one once."""
 
@@ -184,7 +208,9 @@ class ManualRegistry(RegistryPart):
     settle: Duration = timedelta(0)
 
 
-Registry = Annotated[HttpRegistry | CloudRayaRegistry | HarborRegistry | ManualRegistry, Field(discriminator="type")]
+Registry = Annotated[
+    HttpRegistry | CloudRayaRegistry | HarborRegistry | GiteaRegistry | ManualRegistry, Field(discriminator="type")
+]
 
 
 def _not_our_own(value: str) -> str:
