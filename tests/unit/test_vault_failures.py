@@ -247,12 +247,13 @@ def test_no_error_says_a_secret(case: VaultCase) -> None:
 
     for status in (302, 400, 403, 404, 405, 412, 429, 500, 503):
         echo = _echoing(status)
-        case.vault.door.inject(echo, times=None)
-        for ask in (*WAYS, promote):
-            with pytest.raises(Exception) as caught:  # noqa: PT011 (whatever it is)
-                ask(case.at())
-            said += [str(caught.value), repr(caught.value)]
-        case.restore()
+        for is_meant in (lambda _: True, lambda one: not one.path.endswith("/login")):
+            case.vault.door.inject(echo, when=is_meant, times=None)
+            for ask in (*WAYS, promote):
+                with pytest.raises(Exception) as caught:  # noqa: PT011 (whatever it is)
+                    ask(case.at())
+                said += [str(caught.value), repr(caught.value)]
+            case.restore()
     tokens = {token_of(one) for one in case.vault.door.requests()}
     for secret in {secret_id, made.password.reveal(), *filter(None, tokens)}:
         assert not [text for text in said if secret in text]
