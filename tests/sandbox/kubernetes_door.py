@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import ssl
-import time
 from typing import TYPE_CHECKING, Self
 
 import httpx
@@ -15,24 +14,17 @@ import httpx
 from tests.sandbox import kubernetes_secret
 from tests.sandbox.kube_api import KubeApi, KubeApiRefusedError
 from tests.sandbox.kubernetes_cluster import KubernetesCluster
+from tests.sandbox.kubernetes_rbac import RealAccess
 from tests.sandbox.wire import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.sandbox.kubernetes_access import Rule
     from tests.sandbox.wire import JsonObject, Request
 
 _TIMEOUT = 30.0  # seconds
-_IN_FORCE_WITHIN = 20.0
-"""Seconds. The API server sees a new role when its watch tells it, and knows a revoked token for ten seconds more."""
-_LOOK_EVERY = 0.02
 _OF_ONE_CONNECTION = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 _KEPT = frozenset({"content-type", "retry-after"})
-_RBAC = "/apis/rbac.authorization.k8s.io/v1"
-_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-_GROUP = "rbac.authorization.k8s.io"
-_OUR_NAMESPACE = "rekey"
 
 
 class KubernetesDoor(KubernetesCluster):
@@ -120,69 +112,3 @@ class KubernetesDoor(KubernetesCluster):
 
 def _secrets(namespace: str) -> str:
     return f"/api/v1/namespaces/{namespace}/secrets"
-
-
-class RealAccess:
-    """Makes service accounts, roles and bindings, each of them anew."""
-
-    def __init__(self, api: KubeApi) -> None:
-        self._api = api
-        self._accounts: dict[str, tuple[str, str]] = {}
-
-    def create_token(self, name: str, *rules: Rule) -> str:
-        """Make a token of a fresh service account, in the namespace that `system:serviceaccount:…` names or in ours."""
-        parts = name.split(":")
-        namespace = parts[2] if parts[:2] == ["system", "serviceaccount"] else _OUR_NAMESPACE
-        account = f"{parts[-1]}-{secrets.token_hex(4)}"
-        token = self._api.token(namespace, account)
-        self._accounts[token] = (namespace, account)
-        for number, rule in enumerate(rules):
-            self._allow(namespace, account, number, rule)
-        for rule in rules:
-            self._await_in_force(token, rule)
-        return token
-
-    def revoke(self, token: str) -> None:
-        """Delete the token's service account and return once the token is refused."""
-        namespace, account = self._accounts.pop(token)
-        self._api.call("DELETE", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}")
-        self._until(token, {"verb": "get", "resource": "secrets"}, allowed=None)
-
-    def _allow(self, namespace: str, account: str, number: int, rule: Rule) -> None:
-        """https://kubernetes.io/docs/reference/access-authn-authz/rbac/."""
-        role = {"metadata": {"name": f"{account}-{number}"}}
-        allowed = {"apiGroups": [""], "resources": [rule.resource], "verbs": sorted(rule.verbs)}
-        if rule.names is not None:
-            allowed["resourceNames"] = sorted(rule.names)
-        scope, kind = (f"/namespaces/{rule.namespace}", "Role") if rule.namespace else ("", "ClusterRole")
-        self._api.call("POST", f"{_RBAC}{scope}/{kind.lower()}s", {**role, "rules": [allowed]})
-        binding = {
-            **role,
-            "roleRef": {"apiGroup": _GROUP, "kind": kind, "name": f"{account}-{number}"},
-            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account}],
-        }
-        self._api.call("POST", f"{_RBAC}{scope}/{kind.lower()}bindings", binding)
-
-    def _await_in_force(self, token: str, rule: Rule) -> None:
-        for verb in rule.verbs:
-            wanted = {"verb": verb, "resource": rule.resource, "namespace": rule.namespace or ""}
-            for name in sorted(rule.names) if rule.names and verb not in {"create", "list"} else [""]:
-                self._until(token, {**wanted, "name": name}, allowed=True)
-
-    def _review(self, token: str, wanted: dict[str, str]) -> bool | None:
-        """Return whether a token's owner may do so; None where it is nobody's."""
-        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
-        try:
-            answer = self._api.call("POST", _REVIEWS, {**review, "spec": {"resourceAttributes": wanted}}, token=token)
-        except KubeApiRefusedError as refused:
-            if refused.status == httpx.codes.UNAUTHORIZED:
-                return None
-            raise
-        return bool(answer["status"]["allowed"])
-
-    def _until(self, token: str, wanted: dict[str, str], *, allowed: bool | None) -> None:
-        deadline = time.monotonic() + _IN_FORCE_WITHIN
-        while self._review(token, wanted) is not allowed:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{wanted} is not {allowed} within {_IN_FORCE_WITHIN} s")
-            time.sleep(_LOOK_EVERY)

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tests.sandbox.kube_api import KubeApi
     from tests.sandbox.vault import Vault
 
     Settings = Mapping[str, object]
@@ -78,6 +79,30 @@ def allow_aws(vault: Vault, sts: str, arn: str, policies: Sequence[str], setting
     role = f"role-{secrets.token_hex(4)}"
     bound = {"auth_type": "iam", "bound_iam_principal_arn": [arn], "resolve_aws_unique_ids": False}
     vault.call("POST", f"auth/aws/role/{role}", {**bound, **_of_token(policies), **settings})
+    return role
+
+
+def allow_kubernetes(
+    vault: Vault, api: KubeApi, account: str, policies: Sequence[str], settings: Settings = NONE
+) -> str:
+    """Allow the service account `NAMESPACE/NAME` of a cluster; return the role to log in with.
+
+    Vault reviews tokens there as an account of its own: https://developer.hashicorp.com/vault/docs/auth/kubernetes
+    """
+    _enable(vault, "kubernetes")
+    reviewer = api.token("vault", "reviewer")
+    bound_to = {"kind": "ServiceAccount", "namespace": "vault", "name": "reviewer"}
+    delegator = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:auth-delegator"}
+    api.ensure(
+        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+        {"metadata": {"name": "vault-reviewer"}, "roleRef": delegator, "subjects": [bound_to]},
+    )
+    where = {"kubernetes_host": api.url, "kubernetes_ca_cert": api.ca, "token_reviewer_jwt": reviewer}
+    vault.call("POST", "auth/kubernetes/config", {**where, "disable_local_ca_jwt": True})
+    role = f"role-{secrets.token_hex(4)}"
+    namespace, _, name = account.partition("/")
+    bound = {"bound_service_account_names": [name], "bound_service_account_namespaces": [namespace]}
+    vault.call("POST", f"auth/kubernetes/role/{role}", {**bound, **_of_token(policies), **settings})
     return role
 
 
