@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from rekey.bus import PASTED, PASTED_SOURCE
+from rekey.bus import PASTED, PASTED_SOURCE, Told
 from rekey.model.password import Password
 from rekey.model.rotation import Phase
 from rekey.records import pasting, resuming
@@ -96,8 +96,19 @@ def _over(setting: Setting) -> bool:
 
 
 def _asks_for_a_person(setting: Setting) -> bool:
+    """Whether a person is needed, and the bus took that: who hears nothing does not come."""
     latest = rotating.ledger(setting.company).latest(setting.company.name)
-    return latest is not None and latest.phase is Phase.NEEDS_ATTENTION
+    return latest is not None and latest.phase is Phase.NEEDS_ATTENTION and _was_told(setting)
+
+
+def _was_told(setting: Setting) -> bool:
+    name = setting.company.name
+    for passed in list(setting.world.cloud.events):
+        detail = passed.event["detail"]
+        if passed.event["detail-type"] == Told.ATTENTION_NEEDED and isinstance(detail, dict):
+            if detail.get("registry") == name:
+                return True
+    return False
 
 
 def _help(setting: Setting) -> None:
