@@ -103,12 +103,9 @@ def _asks_for_a_person(setting: Setting) -> bool:
 
 def _was_told(setting: Setting) -> bool:
     name = setting.company.name
-    for passed in list(setting.world.cloud.events):
-        detail = passed.event["detail"]
-        if passed.event["detail-type"] == Told.ATTENTION_NEEDED and isinstance(detail, dict):
-            if detail.get("registry") == name:
-                return True
-    return False
+    told = [passed.event for passed in list(setting.world.cloud.events)]
+    details = [event["detail"] for event in told if event["detail-type"] == Told.ATTENTION_NEEDED]
+    return any(isinstance(detail, dict) and detail.get("registry") == name for detail in details)
 
 
 def _help(setting: Setting) -> None:
