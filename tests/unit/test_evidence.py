@@ -31,6 +31,7 @@ def proven(**fields: object) -> Rotation:
         "resets": 1,
         "new_verdict": LoginVerdict.ACCEPTED,
         "new_at": CALLED + SECOND,
+        "heard_by": rotation().execution,
         "old_verdict": LoginVerdict.REFUSED,
         "old_at": CALLED + 5 * SECOND,
         "contents_unchanged": True,

@@ -69,6 +69,17 @@ class TestNewPassword:
         assert needs(spent) == "the wrong logins are used up and the new password was never accepted: try it by hand"
         assert needs(over(found)) == "the time to try is over and the new password was never accepted: try it by hand"
 
+    @pytest.mark.parametrize("heard_by", [None, "an earlier execution"])
+    def test_one_that_was_not_tried_after_the_delivery_needs_a_person_where_it_is_tried_no_more(
+        self, heard_by: str | None
+    ) -> None:
+        of = proven(heard_by=heard_by)
+        assert outcome_of(findings(receipt(), of=of)) is Outcome.UNFINISHED
+        said = "and the new password was not tried after it was delivered: try it by hand"
+        spent = findings(receipt(), of=proven(heard_by=heard_by, logins_spent=True))
+        assert needs(spent) == f"the wrong logins are used up {said}"
+        assert needs(over(findings(receipt(), of=of))) == f"the time to try is over {said}"
+
     def test_everything_that_is_not_proven_is_told_at_once(self) -> None:
         of = proven(new_verdict=LoginVerdict.UNPROVEN, old_verdict=None, contents_unchanged=False, contents_note="gone")
         told = unproven(over(findings(receipt(), of=of)))

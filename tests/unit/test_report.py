@@ -36,7 +36,8 @@ class Execution:
         folder = opened.bench.folder(self.registry, 1)
         folder.pin_plan(to_stored(plan_of(self.registry, policy={"recover_for": "1h"})))
         folder.save_shard(ShardFile(0, (EntryState("deploy-bot"),)))
-        self.rotation = opened.rotation(self.fence, shards=1, **rotation)
+        given = {"shards": 1, "heard_by": self.fence.owner, **rotation}
+        self.rotation = opened.rotation(self.fence, **given)
         opened.aws.requests.clear()
 
     def deliver(self, outcome: ConsumerOutcome, verdict: ConsumerVerdict = ConsumerVerdict.WRITTEN) -> None:
@@ -148,6 +149,15 @@ class TestEnds:
         execution = Execution(opened, **good(promoted_at=runtime.now() - 61 * MINUTE))
         assert execution.ends() is Outcome.CONSUMERS_FAILED
         assert execution.now.phase is Phase.FINISHED
+
+
+class TestUnheard:
+    def test_a_password_that_verify_did_not_hear_does_not_end_well(self, opened: BareStack) -> None:
+        """Somebody may have reset the registry while consumers were told: what the reset heard says nothing of it."""
+        execution = Execution(opened, **good(heard_by=None))
+        execution.deliver(ConsumerOutcome.UPDATED)
+        assert execution.ends() is Outcome.UNFINISHED
+        assert execution.now.phase is Phase.VERIFYING
 
 
 class TestTelling:

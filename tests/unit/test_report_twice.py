@@ -89,7 +89,11 @@ class TestNeverProven:
         assert execution.ends() is Outcome.UNFINISHED
         assert execution.asked_for() == ""
         execution.fence = opened.fence(execution.registry)
-        late = execution.now.having(execution=execution.fence.owner, promoted_at=runtime.now() - 61 * MINUTE)
+        late = execution.now.having(
+            execution=execution.fence.owner,
+            heard_by=execution.fence.owner,
+            promoted_at=runtime.now() - 61 * MINUTE,
+        )
         opened.ledger.save_one(execution.fence, late)
         assert execution.ends() is Outcome.NEEDS_ATTENTION
         assert execution.asked_for() == "consumers took the password and could not be verified: deploy-bot"

@@ -94,12 +94,19 @@ class TestOldPassword:
             delivered(place)
             place.registry.inject(faults.answer(Response.json({}, 503)), times=None)
             assert place.verify().next is Next.CONSUMERS
+            assert (place.rotation.heard, place.rotation.old_verdict) == (False, None)
+
+    def test_and_the_old_one_is_not_waited_for_either_where_only_it_cannot_be_asked(self, opened: BareStack) -> None:
+        with Place(opened, Reason.REQUESTED, {"prove_within": LONG}) as place:
+            delivered(place, heard_by=place.owner)
+            place.registry.inject(faults.answer(Response.json({}, 503)), times=None)
+            assert place.verify().next is Next.CONSUMERS
             assert place.rotation.old_verdict is LoginVerdict.UNREACHABLE
 
 
 class TestBudget:
     def test_that_it_is_used_up_before_the_old_one_is_proven_is_written(self, place: Place) -> None:
-        place.write(wrong_logins=BUDGET)
+        place.write(wrong_logins=BUDGET, heard_by=place.owner)
         assert place.verify().next is Next.CONSUMERS
         assert place.rotation.logins_spent
         assert (place.refused, place.rotation.old_verdict) == (0, None)
@@ -129,10 +136,65 @@ class TestBudget:
         assert (place.shown, place.rotation.old_verdict) == ([], None)
 
 
+class TestNewPassword:
+    """Somebody may have reset the registry since the reset heard the new password accepted."""
+
+    def test_it_is_asked_once_in_each_execution(self, place: Place) -> None:
+        assert place.verify().next is Next.WAIT  # for the old one's second refusal
+        assert [right for _, right in place.shown] == [True, False]
+        assert place.rotation.heard
+        place.verify()
+        assert [right for _, right in place.shown] == [True, False, False]
+        place.hand_back()
+        place.begin()
+        assert not place.rotation.heard
+        place.verify()
+        assert [right for _, right in place.shown] == [True, False, False, True]
+        assert place.rotation.heard
+
+    def test_one_refusal_is_none_and_what_is_accepted_then_counts_from_nought(self, place: Place) -> None:
+        right = place.passwords.known[place.name]
+        place.passwords.known[place.name] = secrets.token_urlsafe(12)
+        assert place.verify().next is Next.WAIT
+        assert (place.rotation.new_refusals, place.rotation.wrong_logins, place.refused) == (1, 1, 1)
+        place.passwords.known[place.name] = right
+        place.verify()
+        assert place.rotation.heard
+        assert (place.rotation.new_refusals, place.rotation.new_verdict) == (0, LoginVerdict.ACCEPTED)
+
+    @pytest.mark.parametrize("verdict", [LoginVerdict.ACCEPTED, LoginVerdict.UNPROVEN])
+    def test_a_second_refusal_waits_for_a_registry_that_is_well(self, place: Place, verdict: LoginVerdict) -> None:
+        place.write(new_verdict=verdict)
+        place.passwords.known[place.name] = secrets.token_urlsafe(12)
+        assert place.verify().next is Next.WAIT
+        place.api.inject(faults.answer(Response.json({}, 503)), times=None)
+        assert place.verify().next is Next.CONSUMERS
+        assert (place.refused, place.rotation.new_refusals, place.rotation.old_refusals) == (1, 1, 0)
+        assert place.asked_for() == []
+        place.api.clear_faults()
+        assert place.verify().outcome is Outcome.NEEDS_ATTENTION
+        assert place.refused == 2
+
+    def test_where_one_refusal_used_the_budget_up_a_person_is_asked(self, place: Place) -> None:
+        place.write(wrong_logins=BUDGET - 1)
+        place.passwords.known[place.name] = secrets.token_urlsafe(12)
+        assert place.verify().next is Next.WAIT
+        assert place.verify().outcome is Outcome.NEEDS_ATTENTION
+        assert "used up" in place.asked_for()[0]
+        assert place.refused == 1
+
+    def test_none_is_risked_where_the_budget_is_used_up_already(self, place: Place) -> None:
+        place.write(wrong_logins=BUDGET)
+        assert place.verify().next is Next.CONSUMERS
+        assert place.shown == []
+        assert (place.rotation.heard, place.rotation.logins_spent) == (False, True)
+
+
 class TestResetElsewhere:
-    def test_a_person_is_told_before_it_is_written(self, place: Place) -> None:
+    @pytest.mark.parametrize("verdict", [LoginVerdict.ACCEPTED, LoginVerdict.UNPROVEN])
+    def test_a_person_is_told_before_it_is_written(self, place: Place, verdict: LoginVerdict) -> None:
         """Cut off in between it is told twice, rather than never."""
-        place.write(new_verdict=LoginVerdict.UNPROVEN)
+        place.write(new_verdict=verdict)
         place.passwords.known[place.name] = secrets.token_urlsafe(12)
         assert place.verify().next is Next.WAIT  # one refusal is none
         told = place.when_told()

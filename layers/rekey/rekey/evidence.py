@@ -40,7 +40,8 @@ def outcome_of(found: Findings) -> Outcome:
     if left or untold:
         return Outcome.UNFINISHED
     decided = rotation.old_version is None or rotation.old_verdict in (LoginVerdict.REFUSED, LoginVerdict.ACCEPTED)
-    asked = (rotation.new_verdict is LoginVerdict.ACCEPTED and decided) or rotation.logins_spent
+    proven = rotation.new_verdict is LoginVerdict.ACCEPTED and rotation.heard
+    asked = (proven and decided) or rotation.logins_spent
     if not found.given_up and (_unverified(found) or not asked):
         return Outcome.UNFINISHED
     if unproven(found):
@@ -61,6 +62,8 @@ def unproven(found: Findings) -> list[str]:
     why = "the wrong logins are used up" if rotation.logins_spent else "the time to try is over"
     if rotation.new_verdict is not LoginVerdict.ACCEPTED:
         said.append(f"{why} and the new password was never accepted: try it by hand")
+    elif not rotation.heard:
+        said.append(f"{why} and the new password was not tried after it was delivered: try it by hand")
     if rotation.old_version is not None and rotation.old_verdict is LoginVerdict.ACCEPTED:
         said.append("the registry still accepts the old password: look for a second credential, or reset it by hand")
     elif rotation.old_version is not None and rotation.old_verdict is not LoginVerdict.REFUSED:

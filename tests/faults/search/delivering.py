@@ -53,7 +53,7 @@ def _tried(model: Model, rotation: int, line: Line | None) -> bool:
 
 
 def verify(model: Model, world: World, number: int) -> list[Turn]:
-    """Ask what is not known yet: the new password where it went out unproven, then the old one."""
+    """Ask what is not known yet: the new password once in each execution, then the old one."""
     me, book = world.functions[number], model.book
     line = owns(model, world, me).line(me.generation)
     if line is None or book.rotation(line.rotation).store_version is None:
@@ -71,11 +71,11 @@ def verify(model: Model, world: World, number: int) -> list[Turn]:
     spent = rotation.wrong_logins >= LIMITS.wrong_logins
     if me.at == "new":
         well = not rotation.new_refusals or registry.healthy(model, world)
-        unproven = rotation.new_verdict is not LoginVerdict.ACCEPTED
-        if unproven and not spent and well:
+        unheard = not rotation.heard and not _without_hearing(model, rotation)
+        if unheard and not spent and well:
             return _ask_new(model, world, number, rotation)
-        if unproven and not model.without(Guard.NEW_PROVEN_FIRST):
-            return _stays_unproven(model, world, number, spent=spent)
+        if unheard and not model.without(Guard.NEW_PROVEN_FIRST):
+            return _stays_unheard(model, world, number, rotation, spent=spent)
         return [Turn("the new password needs no asking", STEP, replaced(world, number, me._replace(at="old")))]
     if me.at == "old":
         return _ask_old(model, world, number, rotation)
@@ -84,10 +84,18 @@ def verify(model: Model, world: World, number: int) -> list[Turn]:
     return [Turn("verified", STEP, finish(world, number, "reset" if back else "report"))]
 
 
-def _stays_unproven(model: Model, world: World, number: int, *, spent: bool) -> list[Turn]:
+def _without_hearing(model: Model, rotation: Rotation) -> bool:
+    return model.without(Guard.NEW_HEARD) and rotation.new_verdict is LoginVerdict.ACCEPTED
+
+
+def _stays_unheard(model: Model, world: World, number: int, rotation: Rotation, *, spent: bool) -> list[Turn]:
     me = world.functions[number]
     if not spent:
         return [Turn("asks no login: the registry is not well", STEP, replaced(world, number, me._replace(at="end")))]
+    if rotation.new_verdict is LoginVerdict.ACCEPTED and not rotation.new_refusals:
+        changed = model.book.having(me.rotation, logins_spent=True)
+        after = replaced(commit(model, world, me, changed), number, me._replace(at="end", rotation=changed))
+        return [Turn("asks no login: they are spent", STEP, after)]
     changed = model.book.having(me.rotation, phase=Phase.NEEDS_ATTENTION, problems=("logins spent",))
     world = commit(model, world, me, changed)
     return [Turn("needs attention: unproven, and the logins are spent", STEP, finish(world, number, "report"))]
@@ -100,9 +108,11 @@ def _ask_new(model: Model, world: World, number: int, rotation: Rotation) -> lis
     for label, verdict, asked in registry.login(model, world, me, version.password):
         said = f"the promoted password is {verdict}{label}"
         if verdict is LoginVerdict.ACCEPTED:
-            changed = book.having(me.rotation, new_verdict=verdict)
-            attempt = book.having(me.attempt, login=verdict)
-            after = commit(model, asked, me, changed, attempt)
+            changed = book.having(me.rotation, new_verdict=verdict, new_refusals=0, heard_by=rotation.execution)
+            proven = rotation.new_verdict is verdict
+            attempt = me.attempt if proven else book.having(me.attempt, login=verdict)
+            after = commit(model, asked, me, changed, NONE if proven else attempt)
+            after = after._replace(truth=after.truth._replace(heard=version.password))
             found.append(
                 Turn(said, STEP, replaced(after, number, me._replace(rotation=changed, attempt=attempt, at="old")))
             )
@@ -163,22 +173,31 @@ def report(model: Model, world: World, number: int) -> list[Turn]:
             Turn("ends without a rotation", STEP, finish(handed_back(model, world, lingers=me.error), number, "ended"))
         ]
     rotation = book.rotation(line.rotation)
-    phase = _end(rotation, line)
+    changes: dict[str, object] = {"phase": _end(model, rotation, line)}
+    if changes["phase"] is Phase.FINISHED and rotation.phase is not Phase.FINISHED and _unproven(rotation):
+        changes["problems"] = ("unproven",)  # a person is told
+    phase = changes["phase"]
     world = world._replace(
-        ledger=world.ledger.having_line(line._replace(rotation=book.having(line.rotation, phase=phase)))
+        ledger=world.ledger.having_line(line._replace(rotation=book.having(line.rotation, **changes)))
     )
     if rotation.completed and rotation.called_at is not None:
         world = _closed(world, rotation)
     return [Turn(f"reports {phase}", STEP, finish(handed_back(model, world, lingers=me.error), number, "ended"))]
 
 
-def _end(rotation: Rotation, line: Line) -> Phase:
+def _unproven(rotation: Rotation) -> bool:
+    dead = rotation.old_version is None or rotation.old_verdict is LoginVerdict.REFUSED
+    return not rotation.heard or not dead
+
+
+def _end(model: Model, rotation: Rotation, line: Line) -> Phase:
     if not rotation.completed or rotation.phase in (Phase.NEEDS_ATTENTION, Phase.STOPPED, Phase.FINISHED):
         return rotation.phase
     dead = rotation.old_version is None or rotation.old_verdict is LoginVerdict.REFUSED
     if not line.delivered or rotation.new_verdict is not LoginVerdict.ACCEPTED:
         return rotation.phase
-    return Phase.FINISHED if dead or rotation.logins_spent else rotation.phase
+    proven = dead and (rotation.heard or model.without(Guard.NEW_HEARD))
+    return Phase.FINISHED if proven or rotation.logins_spent else rotation.phase
 
 
 def _closed(world: World, rotation: Rotation) -> World:

@@ -192,7 +192,9 @@ def _started(model: Model, world: World) -> World:
     for ledger in (world.ledger, world.backup):
         if ledger is not None:
             names |= {ledger.lease.owner or ""} if ledger.lease is not None else set()
-            names |= {model.book.rotation(line.rotation).execution for line in ledger.lines}
+            rotations = [model.book.rotation(line.rotation) for line in ledger.lines]
+            names |= {rotation.execution for rotation in rotations}
+            names |= {rotation.heard_by or "" for rotation in rotations}
     used = [int(name[1:]) for name in names if name]
     return having_execution(world, Execution(f"e{unused(used)}"))
 

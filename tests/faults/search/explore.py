@@ -165,7 +165,15 @@ class Search:
             return False
         if phase is Phase.STOPPED and (world.truth.foreign or world.truth.restored):
             return True  # it is said that somebody else reset it, or that nobody knows who did
-        return (same and nothing) or (bool(world.truth.foreign) and nothing)
+        return nothing and (same or self._reset_after_verify(world))
+
+    def _reset_after_verify(self, world: World) -> bool:
+        """Whether somebody else reset the registry where Verify cannot see it any more, or a person is told."""
+        line, current = world.ledger.latest, world.store.current
+        if line is None or current is None or not world.truth.foreign:
+            return False
+        told = bool(self.model.book.rotation(line.rotation).problems)
+        return told or current.password == world.truth.heard == world.consumer.password
 
     def _stuck(self, world: World) -> bool:
         if not self._quiet(world):

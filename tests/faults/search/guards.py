@@ -142,6 +142,7 @@ REMOVALS = (
     Removal(Guard.ESCROW, _faults(ask.ONE, 1, Fault.CRASH)),
     Removal(Guard.NONCE, _faults(ask.RESTORE_LATE, 2, Fault.RESTORE, Fault.GARBAGE)),
     Removal(Guard.NEW_PROVEN_FIRST, _faults(ask.LIES, 2, Fault.LIE)),
+    Removal(Guard.NEW_HEARD, _faults(ask.CONSOLE, 1, Fault.CONSOLE)),
     Removal(Guard.OVERTAKEN_CLEANED, ask.LEAK_LIES),
     Removal(Guard.EARLIER_READINGS, ask.TAKES_LIE),
     Removal(Guard.STAGED_READ_ANEW, ask.MISREAD),

@@ -80,6 +80,8 @@ class Guard(StrEnum):
     """A paste that is what this very rotation promoted, unnoticed, is no wrong one."""
     NEW_PROVEN_FIRST = auto()
     """Verify keeps its wrong logins for the new password, and calls a person where they do not suffice."""
+    NEW_HEARD = auto()
+    """Verify asks the new password also where the reset heard it accepted: somebody may have reset since."""
     OVERTAKEN_CLEANED = auto()
     """A proven password also ends the answer of an unproven one that a paste has overtaken."""
     EARLIER_READINGS = auto()

@@ -44,7 +44,7 @@ def _timeless(record: _R) -> _R:
     if isinstance(record, Attempt) and record.outcome is not None:
         return record.having(deadline=moment(FOREVER_AGO), call_ended_at=None)
     if isinstance(record, Rotation) and not record.phase.open:
-        return record.having(ready_until=None)
+        return record.having(ready_until=None, heard_by=None)
     return record
 
 

@@ -200,6 +200,8 @@ class Truth(NamedTuple):
     """Refused logins of the present rotation."""
     births: tuple[int, ...] = (0,)
     """For each password the arrivals when it came into force; NONE where it never did."""
+    heard: int = NONE
+    """The password that Verify last heard accepted."""
     promoted: tuple[tuple[int, int], ...] = ()
     """Generation and password of every promotion."""
 

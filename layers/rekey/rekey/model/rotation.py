@@ -110,9 +110,11 @@ class Rotation(Record):
     store_version: str | None = None
     promoted_at: datetime | None = None
     new_refusals: int = 0
-    """Refusals of the promoted password, with the registry well in between."""
+    """Refusals of the promoted password since it was last accepted, with the registry well in between."""
     new_verdict: LoginVerdict | None = None
     new_at: datetime | None = None
+    heard_by: str | None = None
+    """ARN of the execution whose Verify last heard the promoted password accepted: after what it delivered."""
     old_refusals: int = 0
     """Refusals of the old password since it was last accepted, with the registry well in between."""
     old_verdict: LoginVerdict | None = None
@@ -140,6 +142,11 @@ class Rotation(Record):
     def completed(self) -> bool:
         """Whether its password is the one in force."""
         return self.promoted_at is not None
+
+    @property
+    def heard(self) -> bool:
+        """Whether the promoted password was accepted after the last delivery: nobody reset it elsewhere before that."""
+        return self.heard_by == self.execution
 
 
 class AttemptKind(StrEnum):

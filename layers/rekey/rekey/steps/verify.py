@@ -1,10 +1,11 @@
 """Verify: what the registry says. The new password is accepted, the old one refused, the contents are untouched.
 
-New password first. Wrong logins lock accounts: each is counted before the next, and a fact that stands is not asked
-again.
+New password first, once in each execution, also where the reset heard it accepted: somebody may have reset the registry
+elsewhere while consumers were told. Wrong logins lock accounts: each is counted before the next, and a fact that stands
+is not asked again.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rekey import runtime
 from rekey.bus import Told
@@ -53,16 +54,16 @@ class Verification:
         """Ask what is not known yet."""
         if self.rotation.phase is Phase.DELIVERING:
             self._save(phase=Phase.VERIFYING)
-        if self.rotation.new_verdict is not LoginVerdict.ACCEPTED:
+        if not self.rotation.heard:
             led = self._ask_new()
             if led:
                 return led
-        proven = self.rotation.new_verdict is LoginVerdict.ACCEPTED  # the old one's logins may be what its proof needs
+        heard = self.rotation.heard  # else the old one's logins may be what the new one's proof needs
         dead = self.rotation.old_verdict is LoginVerdict.REFUSED
-        pause = self._ask_old() if proven and not dead else None
+        pause = self._ask_old() if heard and not dead else None
         if pause is not None:
             return self.state.to(Next.WAIT, until=runtime.now() + pause)
-        if self.rotation.contents_unchanged is None and self.rotation.new_verdict is LoginVerdict.ACCEPTED:
+        if heard and self.rotation.contents_unchanged is None:
             self._compare_contents()
         return self.state.to(Next.RESET if self._answer_is_kept() else Next.CONSUMERS)
 
@@ -72,18 +73,20 @@ class Verification:
         return open_attempt and self.rotation.new_verdict is LoginVerdict.ACCEPTED
 
     def _ask_new(self) -> State | None:
-        """Try a password that went out unproven. A counted refusal: somebody else reset the registry since."""
+        """Try the promoted password. A counted refusal: somebody else reset the registry since."""
+        proven = self.rotation.new_verdict is LoginVerdict.ACCEPTED
         if not self._may_be_wrong_again():
-            return self._need_attention(WRONG_LOGINS_SPENT)
+            if not proven or self.rotation.new_refusals:
+                return self._need_attention(WRONG_LOGINS_SPENT)
+            self._save(logins_spent=True)  # the report says that it was not tried
+            return None
         if self.rotation.new_refusals and not self.registry.healthy():
             return None
         stored = self.store.read(StoreVersion(self.rotation.store_version or ""))
         verdict = self.registry.login(stored.password).verdict
         now = runtime.now()
         if verdict is LoginVerdict.ACCEPTED:
-            attempts = self.bench.ledger.attempts_of(self.rotation)
-            changed = self.rotation.having(new_verdict=verdict, new_at=now)
-            self.rotation, _ = self.bench.ledger.save(self.fence, changed, attempts[-1].having(login=verdict))
+            self._save_accepted(now)
             return None
         if verdict is not LoginVerdict.REFUSED:
             return None
@@ -95,6 +98,15 @@ class Verification:
             "Reset it in the registry's console and `rekey paste` the new one"
         )
         return self._need_attention(why, new_verdict=verdict, new_at=now)
+
+    def _save_accepted(self, now: datetime) -> None:
+        verdict, before = LoginVerdict.ACCEPTED, self.rotation
+        heard = before.having(new_verdict=verdict, new_at=now, new_refusals=0, heard_by=before.execution)
+        if before.new_verdict is verdict:
+            self.rotation = self.bench.ledger.save_one(self.fence, heard)
+            return
+        last = self.bench.ledger.attempts_of(before)[-1].having(login=verdict)
+        self.rotation, _ = self.bench.ledger.save(self.fence, heard, last)
 
     def _need_attention(self, why: str, **changes: object) -> State:
         told = self.bench.bus.tell(Told.ATTENTION_NEEDED, self.rotation.registry, rotation=self.rotation.id, why=why)
