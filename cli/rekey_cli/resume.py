@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from rekey.model.plan import ManualRegistry
 from rekey.records import resuming
 from rekey_cli import console
 from rekey_cli.registry_name import Registry
@@ -19,6 +20,7 @@ def resume(registry: Registry, stack: StackName = None) -> None:
     An answer of the registry that could not be read is kept: it is read once more, and nothing is reset for it.
     """
     target = Stack(stack)
-    _, _, version = target.plans.pushed(registry)
-    rotation = resuming.resume(target.ledger, registry, version, datetime.now(UTC))
+    plan, _, version = target.plans.pushed(registry)
+    manual = isinstance(plan.registry, ManualRegistry)
+    rotation = resuming.resume(target.ledger, registry, version, datetime.now(UTC), manual=manual)
     console.done(f"{rotation.id} goes on within a minute: `rekey status {registry}` shows how")

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rekey import runtime
+from rekey.errors import Denied
+from rekey.model.password import Password
 from rekey.model.request import Reason
 from rekey.model.rotation import Phase
 from rekey.model.state import Next
+from rekey.records import pasting
+from tests.sandbox import aws_faults
 from tests.sandbox.wire import Response
 from tests.unit.bare_stack import ASKED, BareStack
 from tests.unit.scripted_registry import API, BASIC, Scripted, asks_for_basic
 from tests.unit.test_begin import free, latest, pin, run, store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rekey.model.rotation import Rotation
+    from tests.sandbox.aws_faults import AwsRequest
 
+WRITE = "dynamodb:TransactWriteItems"
 MINUTE = timedelta(minutes=1)
 BEFORE, AFTER = ASKED - MINUTE, ASKED + MINUTE
 """A reset that was called then does not meet what was asked, or meets it."""
@@ -51,9 +59,25 @@ class TestALaterLeak:
         assert (state.next, state.generation) == (Next.PREPARE, 2)
         old = opened.ledger.rotation(registry, 1)
         assert old is not None
-        assert (old.phase, old.finished_at is not None) == (Phase.FINISHED, True)
+        assert (old.phase, old.finished_at is not None, old.cut_short) == (Phase.FINISHED, True, True)
         assert "a later leak" in old.problems[0]
         assert latest(opened, registry).reason is Reason.COMPROMISED
+
+    def test_where_the_next_ones_store_cannot_be_read_it_goes_on(self, opened: BareStack, registry: str) -> None:
+        """Closed for a rotation that cannot begin, its consumers would never hear of the password in force."""
+        completed(opened, registry, BEFORE)
+        opened.ask(registry)
+        opened.push(registry, store={"type": "secrets-manager", "name": f"registries/{registry}-moved"})
+        assert stays_open(opened, registry)
+
+    def test_it_is_closed_in_the_transaction_that_opens_the_next(self, opened: BareStack, registry: str) -> None:
+        """Cut off in between, nobody would know that something is left."""
+        completed(opened, registry, BEFORE)
+        opened.ask(registry)
+        opened.aws.faults.add(WRITE, aws_faults.refuse("AccessDeniedException"), where=_opens(registry))
+        with pytest.raises(Denied):
+            run(opened, registry)
+        assert latest(opened, registry).phase is Phase.DELIVERING
 
     def test_also_while_it_is_being_verified(self, opened: BareStack, registry: str) -> None:
         completed(opened, registry, BEFORE, phase=Phase.VERIFYING)
@@ -100,6 +124,46 @@ def stays_open(opened: BareStack, registry: str, enters: Next = Next.DELIVER) ->
     """Whether the rotation that is there is gone on with."""
     state = run(opened, registry)
     return (state.next, state.generation, latest(opened, registry).phase.open) == (enters, 1, True)
+
+
+class TestAnAnswerThatNoneWaitsFor:
+    """Nobody asks, and it may be the only copy of the password in force."""
+
+    def pasted(self, opened: BareStack, registry: str) -> None:
+        now = runtime.now()
+        password = Password(secrets.token_urlsafe(12))
+        pasting.paste(opened.ledger, opened.escrow, registry, password, now=now, clicked_at=None)
+
+    @pytest.mark.parametrize("known", [0, 1])
+    def test_beside_a_store_that_is_further_a_rotation_is_opened_for_it(
+        self, opened: BareStack, registry: str, known: int
+    ) -> None:
+        """The ledger was lost, or restored, before the paste."""
+        store(opened, registry, generation=3)
+        if known:
+            free(opened, registry, generation=known, phase=Phase.FINISHED)
+        self.pasted(opened, registry)
+        state = run(opened, registry)
+        assert (state.next, state.generation) == (Next.PREPARE, 4)
+        assert latest(opened, registry).reason is Reason.REQUESTED
+        overtaken = opened.ledger.rotation(registry, known + 1)
+        assert overtaken is not None
+        assert overtaken.phase is Phase.FINISHED
+        assert opened.ledger.open_registries()[registry] is True
+
+    def test_without_one_nothing_is_opened(self, opened: BareStack, registry: str) -> None:
+        store(opened, registry, generation=3)
+        self.pasted(opened, registry)
+        for token in opened.escrow.tokens(registry):
+            opened.escrow.discard(registry, token)
+        assert run(opened, registry).next is Next.STOP
+        assert latest(opened, registry).generation == 1
+        assert registry not in opened.ledger.open_registries()
+
+
+def _opens(registry: str) -> Callable[[AwsRequest], bool]:
+    """Return what picks the write that opens a registry's second rotation."""
+    return lambda request: b"rotation#00000002" in request.body and registry.encode() in request.body
 
 
 class TestWrongLogins:

@@ -86,14 +86,40 @@ class TestPaste:
         assert (step.act, step.why) == (Act.ATTENTION, "paste")
 
 
+WRONG = pasted(outcome=AttemptOutcome.WRONG_PASTE, said="the pasted password is refused by the registry")
+
+
 @pytest.mark.parametrize("way", [Way.GENERATES, Way.TAKES])
-@pytest.mark.parametrize("phase", [Phase.RESETTING, Phase.NEEDS_ATTENTION])
-def test_after_a_wrong_paste_nothing_is_reset_and_a_person_is_told_what_was_wrong(phase: Phase, way: Way) -> None:
-    """The registry is one that Rekey resets, and a person had stepped in."""
-    wrong = pasted(outcome=AttemptOutcome.WRONG_PASTE, said="the pasted password is refused by the registry")
-    step = next_of(wrong, on=rotation(phase=phase), way=way)
-    assert step.act is Act.ATTENTION
-    assert step.why.startswith("the pasted password is refused by the registry: ")
+class TestAfterAWrongPaste:
+    """The registry is one that Rekey resets, and a person had stepped in: nothing is reset."""
+
+    @pytest.mark.parametrize(
+        "on",
+        [
+            rotation(),
+            rotation(old_version="v1", resets=1),
+            rotation(old_version="v1", old_refusals=2),
+            rotation(old_version="v1", wrong_logins=LIMITS.wrong_logins),
+            rotation(old_version="v1", phase=Phase.NEEDS_ATTENTION),
+        ],
+        ids=["no password in the store", "reset before", "store's is dead", "logins spent", "told already"],
+    )
+    def test_a_person_is_told_what_was_wrong(self, on: Rotation, way: Way) -> None:
+        step = next_of(WRONG, on=on, way=way)
+        assert step.act is Act.ATTENTION
+        assert step.why.startswith("the pasted password is refused by the registry: ")
+
+    def test_where_none_was_made_before_the_stores_password_is_asked(self, way: Way) -> None:
+        on = rotation(old_version="v1")
+        assert next_of(WRONG, on=on, way=way).act is Act.ASK_OLD
+        assert next_of(WRONG, on=on, way=way, seen=Seen(old=LoginVerdict.REFUSED)).act is Act.WAIT
+        assert next_of(WRONG, on=on, way=way, seen=Seen(old=LoginVerdict.UNREACHABLE)).act is Act.WAIT
+
+    def test_where_that_is_still_good_nobody_is_needed(self, way: Way) -> None:
+        """A slip of the pen blocks no rotation of a healthy registry."""
+        step = next_of(WRONG, on=rotation(old_version="v1"), way=way, seen=Seen(old=LoginVerdict.ACCEPTED))
+        assert step.act is Act.STOP
+        assert step.why.startswith("the pasted password is refused by the registry. ")
 
 
 class TestManual:

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rekey import runtime
 from rekey.errors import Fenced
-from rekey.model.password import Password
 from rekey.model.rotation import AttemptOutcome, CallEnd, Phase
 from rekey.model.state import Next, Outcome
 from rekey.model.verdict import LoginVerdict
-from rekey.records import pasting
 from tests.sandbox import aws_faults, faults
 from tests.sandbox.wire import Response
 from tests.unit.reset_place import Place
@@ -108,18 +105,6 @@ def test_a_registry_that_is_not_well_after_one_refusal_holds_nothing_back(place:
     assert place.rotation.new_verdict is LoginVerdict.UNPROVEN
     assert place.stored == place.api.made[0]
     assert len(place.bench.escrow.tokens(place.name)) == 1
-
-
-def test_a_wrong_paste_is_said_once_with_what_was_wrong(place: Place) -> None:
-    """Where Rekey itself resets, a person had stepped in: nothing more is reset without them."""
-    now = runtime.now()
-    pasting.paste(place.bench.ledger, place.bench.escrow, place.name, Password(place.first), now=now, clicked_at=None)
-    assert place.reset().outcome is Outcome.NEEDS_ATTENTION
-    (said,) = place.asked_for()
-    assert said.startswith("the pasted password is the one in the store already: ")
-    assert place.rotation.problems == (said,)
-    assert place.reset().outcome is Outcome.NEEDS_ATTENTION
-    assert (place.api.made, len(place.asked_for())) == ([], 1)
 
 
 def test_an_owner_that_lost_the_lease_after_its_claim_does_not_call(place: Place, opened: BareStack) -> None:

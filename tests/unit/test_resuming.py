@@ -10,6 +10,7 @@ import pytest
 
 from rekey import runtime
 from rekey.errors import Conflict, InputInvalid
+from rekey.model.request import Reason
 from rekey.model.rotation import Again, Attempt, AttemptKind, AttemptOutcome, Phase, Rotation
 from rekey.model.state import Next, Operation, State
 from rekey.model.verdict import LoginVerdict
@@ -81,6 +82,47 @@ class TestOnlyWhereItWaits:
         with pytest.raises(InputInvalid):
             resume(opened, fence.registry)
         assert opened.ledger.latest(fence.registry) == before
+
+
+STILL = {"old_version": "v1", "old_refusals": 1}
+"""The store's password was not refused for good."""
+
+
+class TestOnlyWhereItLeadsOn:
+    @pytest.mark.parametrize(
+        ("on", "outcome"),
+        [
+            ({"resets": 1}, AttemptOutcome.WRONG_PASTE),
+            ({"old_version": "v1", "old_refusals": 2}, AttemptOutcome.WRONG_PASTE),
+            ({"resets": 1}, AttemptOutcome.REFUSED),
+            ({"resets": 3}, AttemptOutcome.LOST),
+            ({"attempts": 9}, AttemptOutcome.NO_EFFECT),
+            ({}, AttemptOutcome.SUPERSEDED),
+        ],
+        ids=["wrong paste after a reset", "store's is dead", "refused", "resets used up", "attempts", "superseded"],
+    )
+    def test_what_leads_back_to_the_same_place_says_so_and_changes_nothing(
+        self, opened: BareStack, fence: Fence, on: dict[str, object], outcome: AttemptOutcome
+    ) -> None:
+        """Each of these would call a person again with the same words, as often as somebody resumes."""
+        tried(opened, fence, stuck(opened, fence, **on), outcome=outcome)
+        before = opened.ledger.latest(fence.registry)
+        with pytest.raises(InputInvalid, match=f"`rekey paste {fence.registry}` leads on"):
+            resume(opened, fence.registry)
+        assert opened.ledger.latest(fence.registry) == before
+        assert opened.ledger.again(fence.registry) is None
+
+    def test_after_a_wrong_paste_the_stores_password_may_be_asked_once_more(
+        self, opened: BareStack, fence: Fence
+    ) -> None:
+        """The wrong logins were used up before that was known."""
+        tried(opened, fence, stuck(opened, fence, **STILL), outcome=AttemptOutcome.WRONG_PASTE)
+        assert resume(opened, fence.registry).phase is Phase.RESETTING
+
+    def test_nor_where_only_a_person_resets_and_none_did(self, opened: BareStack, fence: Fence) -> None:
+        stuck(opened, fence, reason=Reason.LOST, ready_until=NOW - MINUTE)
+        with pytest.raises(InputInvalid, match="rekey paste"):
+            resuming.resume(opened.ledger, fence.registry, MENDED, NOW, manual=True)
 
 
 class TestGoingOn:
@@ -177,11 +219,8 @@ class TestKeptAnswer:
         assert after.store_token != before.store_token
         assert (after.login, after.refusals) == (None, 0)
 
-    @pytest.mark.parametrize("outcome", [AttemptOutcome.WRONG_PASTE, AttemptOutcome.LOST, AttemptOutcome.REFUSED])
-    def test_an_attempt_that_is_closed_is_not_opened_again(
-        self, opened: BareStack, fence: Fence, outcome: AttemptOutcome
-    ) -> None:
-        before = tried(opened, fence, stuck(opened, fence), outcome=outcome, refusals=2)
+    def test_an_attempt_that_is_closed_is_not_opened_again(self, opened: BareStack, fence: Fence) -> None:
+        before = tried(opened, fence, stuck(opened, fence), outcome=AttemptOutcome.LOST, refusals=2)
         resume(opened, fence.registry)
         assert opened.ledger.attempts(fence.registry, 1) == [before]
 

@@ -175,12 +175,25 @@ def _without_attempt(records: Records, seen: Seen, limits: Limits, now: datetime
     if last is not None and last.outcome is AttemptOutcome.SUPERSEDED:
         return Step(Act.ATTENTION, why="the store holds a higher generation: a later rotation overtook this one")
     if last is not None and last.outcome is AttemptOutcome.WRONG_PASTE and records.way is not Way.MANUAL:
-        return Step(Act.ATTENTION, why=f"{last.said}: reset the password in the console and `rekey paste` the new one")
+        return _after_wrong_paste(rotation, last, seen, limits, now)
     if rotation.phase is Phase.NEEDS_ATTENTION:
         return Step(Act.ATTENTION, why="\n".join(rotation.problems))
     if records.way is Way.MANUAL:
         return _without_paste(rotation, seen, limits, now)
     return _after(rotation, last, limits, now)
+
+
+def _after_wrong_paste(rotation: Rotation, last: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
+    """Let the store's password say whether a person is needed: a slip of the pen must not block a healthy registry."""
+    paste = Step(Act.ATTENTION, why=f"{last.said}: reset the password in the console and `rekey paste` the new one")
+    if rotation.resets or rotation.old_version is None or rotation.phase is Phase.NEEDS_ATTENTION:
+        return paste
+    if seen.old is LoginVerdict.ACCEPTED:
+        return Step(Act.STOP, why=f"{last.said}. Nothing was reset: the one in the store is still good")
+    spent = seen.old is None and rotation.wrong_logins >= limits.wrong_logins
+    if spent or rotation.old_refusals >= REFUSALS_THAT_COUNT:
+        return paste
+    return _ask_old(rotation, seen, limits, now)
 
 
 def _after(rotation: Rotation, last: Attempt | None, limits: Limits, now: datetime) -> Step:

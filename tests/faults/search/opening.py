@@ -6,7 +6,6 @@ from tests.faults.search.model import (
     LONGEST,
     MARGIN,
     STEP,
-    Conflicted,
     Guard,
     Model,
     Turn,
@@ -52,8 +51,6 @@ def begin(model: Model, world: World, number: int) -> list[Turn]:
     function = world.functions[number]
     if function.at == "open":
         return _looked(model, world, number)
-    if function.at == "begin anew":
-        return _opened(model, world, number)
     if function.redrive:
         return [Turn("redriven: stops", STEP, finish(world, number, "ended"))]
     lease = world.ledger.lease
@@ -137,7 +134,7 @@ def handed_back(model: Model, world: World, *, lingers: bool) -> World:
 
 
 def _looked(model: Model, world: World, number: int) -> list[Turn]:
-    """Go on with what is open, or close it. Closing and opening the next are two writes."""
+    """Go on with what is open, or close it and open the next: one transaction."""
     function, book = world.functions[number], model.book
     ledger = owns(model, world, function)
     line = ledger.latest
@@ -148,24 +145,21 @@ def _looked(model: Model, world: World, number: int) -> list[Turn]:
         line = line._replace(rotation=book.having(line.rotation, execution=function.arn))
         return _entered(model, world, number, line, "goes on with the rotation")
     function = function._replace(generation=line.generation, rotation=line.rotation)
-    closed = book.having(line.rotation, phase=Phase.FINISHED)
-    world = commit(model, world, function, closed)
-    function = function._replace(rotation=closed, at="begin anew")
-    return [Turn(f"closes the rotation: {why}", STEP, replaced(world, number, function))]
+    world = commit(model, world, function, book.having(line.rotation, phase=Phase.FINISHED))
+    return _opened(model, world, number, f"closes the rotation ({why}), ")
 
 
-def _opened(model: Model, world: World, number: int) -> list[Turn]:
+def _opened(model: Model, world: World, number: int, closes: str = "") -> list[Turn]:
     function, line = world.functions[number], world.ledger.latest
     ledger = owns(model, world, function)
-    if function.at == "begin anew" and (line is None or line.rotation != function.rotation):
-        raise Conflicted
-    if not any(request.open for request in ledger.requests):
+    kept = bool(world.answers) and not model.without(Guard.ESCROW_LISTED)
+    if not kept and not any(request.open for request in ledger.requests):
         free = handed_back(model, world, lingers=False)
-        return [Turn("nothing is asked for: stops", STEP, finish(free, number, "ended"))]
+        return [Turn(f"{closes}nothing is asked for: stops", STEP, finish(free, number, "ended"))]
     fresh = _fresh(model, world, line, function)
     if not model.book.rotation(fresh.rotation).wrong_logins:
         world = world._replace(truth=world.truth._replace(wrong=0))
-    return _entered(model, world, number, fresh, "opens a rotation")
+    return _entered(model, world, number, fresh, f"{closes}opens a rotation")
 
 
 def _entered(model: Model, world: World, number: int, line: Line, label: str) -> list[Turn]:

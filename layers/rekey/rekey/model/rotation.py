@@ -96,6 +96,8 @@ class Rotation(Record):
     wrong_logins: int = 0
     logins_spent: bool = False
     """The budget of wrong logins is used up: no more is proven that needs one."""
+    cut_short: bool = False
+    """Closed for a later leak before every consumer was told; what is left is delivered where the next one stops."""
     told: bool = False
     """Whether a consumer may have been told. Written before the first consumer is."""
     old_version: str | None = None

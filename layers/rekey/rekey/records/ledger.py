@@ -55,9 +55,9 @@ class Ledger:
         found = self.attempts(rotation.registry, rotation.generation)
         return [attempt for attempt in found if attempt.number > rotation.attempts_before]
 
-    def save_one(self, fence: Fence, record: R) -> R:
-        """Write a record and return it as it is now. Raises as `save` does."""
-        return self._commit(fence, [record], [])[0]
+    def save_one(self, fence: Fence, record: R, also: Sequence[Write] = ()) -> R:
+        """Write a record, and what belongs to it, all or none; return it as it is now. Raises as `save` does."""
+        return self._commit(fence, [record], also)[0]
 
     def save(
         self, fence: Fence, rotation: Rotation, attempt: Attempt, also: Sequence[Write] = ()
@@ -182,6 +182,12 @@ def open_mark(rotation: Rotation) -> Write:
     if rotation.phase.open:
         return Write(key=key, item={"format": 1, "generation": rotation.generation}, condition="")
     return Write(key=key, delete=True, condition="")
+
+
+def changing(rotation: Rotation) -> list[Write]:
+    """Return the writes of a changed rotation, for the transaction of another record."""
+    saved = rotation.having(rev=secrets.token_hex(8))
+    return [following(rotation, saved), open_mark(saved)]
 
 
 def following(old: Rotation | Attempt | Again, new: Rotation | Attempt | Again) -> Write:

@@ -8,13 +8,14 @@ from datetime import datetime
 
 from rekey import runtime
 from rekey.contracts import Stored
-from rekey.errors import Denied, OutOfTime, PlanInvalid, PlanMissing, RekeyError
+from rekey.errors import Denied, OutOfTime, RekeyError
 from rekey.model.plan import Consumer, EksCluster, GitHubSecret, KubernetesPullSecret, Plan, WebhookConsumer
 from rekey.model.request import Reason, Request
 from rekey.model.rotation import Fence, Phase, Rotation
 from rekey.model.state import Next, Outcome, State
 from rekey.observability import logger
 from rekey.records.folder import EntryState, ShardFile
+from rekey.records.ledger import changing
 from rekey.runtime import Call
 from rekey.steps.bench import Bench
 from rekey.steps.hand_back import hand_back
@@ -74,37 +75,42 @@ def _entry(rotation: Rotation) -> Next:
 
 
 def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None:
-    """Return the unfinished rotation, or a new one if somebody asks for it, or None."""
+    """Return the unfinished rotation, or a new one if somebody asks for it, or None.
+
+    What is closed for the new one is closed in its transaction: nothing is left that neither would look at.
+    """
     latest = bench.ledger.latest(fence.registry)
-    if latest is not None and latest.phase.open and latest.shards:
+    is_open = latest is not None and latest.phase.open
+    closed: Rotation | None = None
+    if latest is not None and is_open and latest.shards:
         # By the plan it is pinned to: a newer one that is broken, or names another store, must not stop what is open.
         pinned = bench.folder(fence.registry, latest.generation).plan()
         if not _overtaken(bench, latest, bench.store(pinned).current()):
-            if not (_leaked_since(bench, latest) and _plan_is_sound(bench, fence.registry)):
+            if not (_leaked_since(bench, latest) and _can_begin(bench, fence.registry)):
                 return bench.ledger.save_one(fence, latest.having(execution=fence.owner))
             why = "a later leak was reported before every consumer was told: the next rotation tells them"
-            latest = bench.ledger.save_one(fence, latest.having(phase=Phase.FINISHED, finished_at=now, problems=(why,)))
+            closed = latest.having(phase=Phase.FINISHED, finished_at=now, problems=(why,), cut_short=True)
     plan, _, version = bench.plans.pushed(fence.registry)
     stored = bench.store(plan).current()
-    if latest is not None and latest.phase.open:
+    if latest is not None and is_open and closed is None:
         if not _overtaken(bench, latest, stored):
             return bench.ledger.save_one(fence, latest.having(execution=fence.owner))
-        overtaken = latest.having(
-            phase=Phase.FINISHED, finished_at=now, problems=("the store holds a later generation: overtaken",)
-        )
-        latest = bench.ledger.save_one(fence, overtaken)
+        why = "the store holds a later generation: overtaken"
+        closed = latest.having(phase=Phase.FINISHED, finished_at=now, problems=(why,))
     requests = bench.ledger.open_requests(fence.registry)
-    if not requests:
+    # An answer that no open rotation waits for may be the only copy of the password in force: reset looks at it.
+    if not requests and not bench.escrow.tokens(fence.registry):
+        if closed is not None:
+            bench.ledger.save_one(fence, closed)
         return None
-    reason = max((request.reason for request in requests), key=lambda one: one.urgency)
-    generation, follows, attempts = _number(latest, stored)
+    generation, follows, attempts = _number(closed or latest, stored)
     spent = latest.wrong_logins if latest and follows and not _asked_since(latest, requests) else 0
     fresh = Rotation(
         rev=follows,
         registry=fence.registry,
         generation=generation,
         phase=Phase.PREPARING,
-        reason=reason,
+        reason=max((request.reason for request in requests), key=lambda one: one.urgency, default=Reason.REQUESTED),
         plan_version=version,
         started_at=now,
         execution=fence.owner,
@@ -112,7 +118,7 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
         attempts_before=attempts,
         wrong_logins=spent,
     )
-    return bench.ledger.save_one(fence, fresh)
+    return bench.ledger.save_one(fence, fresh, also=[] if closed is None else changing(closed))
 
 
 def _asked_since(stopped: Rotation, requests: Sequence[Request]) -> bool:
@@ -120,12 +126,12 @@ def _asked_since(stopped: Rotation, requests: Sequence[Request]) -> bool:
     return any(stopped.finished_at is None or request.arrived_at > stopped.finished_at for request in requests)
 
 
-def _plan_is_sound(bench: Bench, registry: str) -> bool:
+def _can_begin(bench: Bench, registry: str) -> bool:
     """Whether a next rotation can begin: else the open one goes on, and its consumers are told at least."""
     try:
-        bench.plans.pushed(registry)
-    except (PlanInvalid, PlanMissing) as error:
-        logger.error("a later leak waits for a plan", extra={"why": str(error)})
+        bench.store(bench.plans.pushed(registry)[0]).current()
+    except RekeyError as error:
+        logger.error("a later leak waits for a plan, or for its store", extra={"why": str(error)})
         return False
     return True
 

@@ -92,6 +92,7 @@ class Report:
 
     def _end(self) -> State:
         state = self.call.state
+        self._end_the_one_before()
         rotation = self.bench.ledger.latest(state.registry)
         if rotation is None or rotation.execution != self.call.execution:
             # Begin failed before it opened or took up a rotation: its requests stay open.
@@ -104,6 +105,19 @@ class Report:
         self._commit(rotation, ended, outcome, told)
         _tell_the_end(self.bench, ended.rotation, outcome)
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
+
+    def _end_the_one_before(self) -> None:
+        """Write what became of a rotation that a leak had cut short, where the next one stopped and it had its turn."""
+        ledger, registry = self.bench.ledger, self.fence.registry
+        before = ledger.rotation(registry, self.call.state.generation) if self.call.state.generation else None
+        if before is None or not before.cut_short:
+            return
+        found = self._findings(before)
+        outcome = self._outcome(found)
+        self._save_evidence(found, outcome)
+        if outcome is not Outcome.UNFINISHED:
+            _tell(self.bench, before, outcome)  # told first: cut off in between, it is told twice rather than never
+            ledger.save_one(self.fence, before.having(cut_short=False))
 
     def _findings(self, rotation: Rotation) -> Findings:
         ledger, registry, generation = self.bench.ledger, rotation.registry, rotation.generation

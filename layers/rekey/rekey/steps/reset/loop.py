@@ -108,7 +108,7 @@ def _ask_gate(work: Work) -> State | None:
     requests = work.bench.ledger.open_requests(work.state.registry)
     decision = gate.decide(found, requests, work.plan.policy)
     if not decision.go:
-        return _stop(work, decision.problems, warnings=warnings)
+        return _stop(work, (*_of_stray(work), *decision.problems), warnings=warnings)
     work.save_rotation(
         phase=Phase.RESETTING,
         gate_at=runtime.now(),
@@ -117,6 +117,14 @@ def _ask_gate(work: Work) -> State | None:
         warnings=warnings,
     )
     return None
+
+
+def _of_stray(work: Work) -> tuple[str, ...]:
+    """Return what a person who may have pasted it has to hear of an answer that was adopted in vain."""
+    if work.attempt is None or work.attempt.outcome is not AttemptOutcome.STALE:
+        return ()
+    kind = "pasted password" if work.attempt.is_paste else "registry's answer"
+    return (f"a {kind} lay in the escrow, and is not the password in force or is in the store already: deleted",)
 
 
 def _prepare(work: Work, act: Act) -> State | None:
@@ -161,4 +169,24 @@ def _stop(work: Work, problems: tuple[str, ...], **noted: object) -> State:
     if work.attempt is not None and work.attempt.outcome is None:
         work.save(attempt={"outcome": AttemptOutcome.NOT_CALLED})
     work.save_rotation(phase=Phase.STOPPED, finished_at=runtime.now(), problems=problems, **noted)
-    return work.state.to_report(Outcome.STOPPED)
+    return _to_the_one_before(work) or work.state.to_report(Outcome.STOPPED)
+
+
+def _to_the_one_before(work: Work) -> State | None:
+    """Return the state that delivers what a later leak had cut short: nothing was reset, so its password is in force.
+
+    The gate comes first in every execution, so that no slow consumer holds a leak back.
+    """
+    before = work.bench.ledger.rotation(work.rotation.registry, work.rotation.generation - 1)
+    if before is None or not before.cut_short:
+        return None
+    try:
+        stored = work.store.current()
+    except RekeyError as error:
+        logger.error("what was cut short cannot be delivered", extra={"why": str(error)})
+        return None
+    if stored is None or stored.version != before.store_version:
+        return None
+    changes = {"generation": before.generation, "plan_version": before.plan_version}
+    state = work.state.model_copy(update={**changes, "shards": tuple(range(before.shards))})
+    return state.to(Next.DELIVER)
