@@ -9,6 +9,7 @@ Three ways a password changes: the registry generates it and its answer is the o
 is in the store before the call; a person resets and pastes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
@@ -166,6 +167,22 @@ def next_act(records: Records, seen: Seen, limits: Limits, now: datetime) -> Ste
     if not seen.readable:
         return _undecided(records, attempt, seen, limits, now)
     return _with_password(records, attempt, seen, limits, now)
+
+
+def in_force_after(attempt: Attempt, attempts: Sequence[Attempt]) -> datetime | None:
+    """Return a moment after which the attempt's password surely came into force, or None; `attempts`: the rotation's.
+
+    Of a paste it is what the person says. Where nobody said it, it is the last call before which the registry took the
+    old password, and after which it refused it (counted): a call that may have had no effect says nothing of a paste.
+    """
+    if attempt.kind is not AttemptKind.PASTED or attempt.called_at is not None:
+        return attempt.called_at
+    killed = [
+        one.called_at
+        for one in attempts
+        if one.old_before is LoginVerdict.ACCEPTED and one.old_refusals >= REFUSALS_THAT_COUNT
+    ]
+    return max((at for at in killed if at is not None), default=None)
 
 
 def _without_attempt(records: Records, seen: Seen, limits: Limits, now: datetime) -> Step:

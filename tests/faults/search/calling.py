@@ -8,7 +8,7 @@ from rekey.model.verdict import LoginVerdict
 from rekey.protocol import REFUSALS_THAT_COUNT, Way
 from tests.faults.search import invariants, registry, stored
 from tests.faults.search.invocation import Changes, Invocation
-from tests.faults.search.model import FAULT, LIMITS, STEP, Fault, Guard, Turn, commit, finish, leaked
+from tests.faults.search.model import FAULT, LIMITS, STEP, Fault, Guard, Turn, commit, finish, forgotten, leaked
 from tests.faults.search.model import replaced as put
 from tests.faults.search.records import FOREVER_AGO, NONE, after_arrivals, moment
 from tests.faults.search.world import World
@@ -93,13 +93,14 @@ class Calling(Invocation):
         called = after_arrivals(self.world.arrivals)
         changes: Changes = {
             "resets": rotation.resets + 1,
-            "called_at": called,
+            "called_at": rotation.called_at or called,
             "old_version": rotation.old_version or attempt.old_version,
             "old_before": rotation.old_before or attempt.old_before,
         }
         seen = self._sees(ready_at=moment(FOREVER_AGO))  # nobody looks at it any more
         turn = self._written('writes "called at"', self.world, (changes, {"called_at": called}), at="send", seen=seen)
-        invariants.at_call(self.world, leaked=leaked(self.model, self.world))
+        model, world = self.model, self.world
+        invariants.at_call(world, leaked=leaked(model, world), forgotten=forgotten(model, world))
         return [turn]
 
     def _send(self) -> list[Turn]:

@@ -33,6 +33,16 @@ LIE = replace(_of("a registry that lies once and says it is well", 1, {Fault.LIE
 AWAY = _of("a registry that is away", 3, {Fault.AWAY, Fault.CRASH, Fault.LOST_ANSWER})
 CONSOLE = _of("a person resets in the console", 2, {Fault.CONSOLE, Fault.LOST_ANSWER, Fault.AWAY})
 CONSOLE_PASTE = _of("a reset in the console, pasted unasked", 3, {Fault.CONSOLE, Fault.EARLY_PASTE, Fault.CRASH})
+PASTE_OLDER = replace(
+    _of(
+        "a paste older than the leak, after a call without effect",
+        3,
+        {Fault.CONSOLE, Fault.EARLY_PASTE, Fault.DROPPED_CALL},
+    ),
+    requests=2,
+    clicked_at=True,
+    reason=Reason.COMPROMISED,
+)
 UNPREPARED = _of("a call that cannot be prepared", 3, {Fault.UNPREPARED, Fault.CRASH, Fault.LOST_ANSWER})
 MISREAD = replace(
     _of("an answer that is misread until the plan is mended", 2, {Fault.LIE, Fault.CRASH, Fault.WRONG_MEND}),
@@ -68,6 +78,15 @@ TAKES_LIE = replace(
     _of("taking, a registry that lies, and is resumed", 2, {Fault.LIE}, way=Way.TAKES), healthy_when_down=True
 )
 TAKES_RESTORE = _of("taking, and a restored ledger", 2, {Fault.RESTORE, Fault.CRASH}, way=Way.TAKES)
+TAKES_RESTORE_LEAK = replace(
+    TAKES_RESTORE,
+    name="taking, compromised, a restored ledger: one reset more",
+    reason=Reason.COMPROMISED,
+)
+"""The candidate of a call that the ledger forgot may be live, and nobody asks the store for it.
+
+So one reset more than needed is made after a restore, and never a password lost: the next candidate is in the store too.
+"""
 MANUAL_LIES = replace(_of("manual, a registry that lies for a while", 2, {Fault.LIE}, way=Way.MANUAL), clicked_at=True)
 MANUAL_RESTORE = _of("manual, and a restored ledger", 1, {Fault.RESTORE}, way=Way.MANUAL)
 MANUAL = replace(
@@ -103,6 +122,7 @@ ALL = (
     AWAY,
     CONSOLE,
     CONSOLE_PASTE,
+    PASTE_OLDER,
     UNPREPARED,
     MISREAD,
     STAGED,
@@ -118,6 +138,7 @@ ALL = (
     TAKES_LIES,
     TAKES_LIE,
     TAKES_RESTORE,
+    TAKES_RESTORE_LEAK,
     MANUAL,
     MANUAL_CRASH,
     MANUAL_FIRST,

@@ -72,6 +72,8 @@ class Guard(StrEnum):
     """An answer that a paste replaced is tried once the paste turns out wrong."""
     PASTE_COUNTS_ANEW = auto()
     """A paste comes from a person who has looked: its logins count from nought."""
+    PASTE_DATED = auto()
+    """A paste meets the requests before the moment that the person says, whatever call was made since."""
     RETRIES_SEEN = auto()
     """Handing back knows that a task was tried again, and not only that it was caught."""
     STRAY_FIRST = auto()
@@ -312,6 +314,15 @@ def leaked(model: Model, world: World) -> bool:
     return current is not None and any(
         rotation.store_version == current.token and unmet(model, world, rotation) for rotation in rotations
     )
+
+
+def forgotten(model: Model, world: World) -> frozenset[str]:
+    """Return the tokens of candidates for a taking registry of which a restored ledger does not know that they were set."""
+    if model.config.way is not Way.TAKES or not world.truth.restored:
+        return frozenset()
+    attempts = [model.book.attempt(number) for line in world.ledger.lines for number in line.attempts]
+    known = {token for attempt in attempts if attempt.called_at is not None for token in attempt.store_tokens}
+    return frozenset(version.token for version in world.store.versions) - known
 
 
 def unused(used: Iterable[int]) -> int:

@@ -3,7 +3,7 @@
 from rekey.model.verdict import LoginVerdict
 from rekey.protocol import Way
 from tests.faults.search import invariants
-from tests.faults.search.model import SETTLE, STEP, Fault, Model, Turn, leaked
+from tests.faults.search.model import SETTLE, STEP, Fault, Model, Turn, forgotten, leaked
 from tests.faults.search.records import NONE
 from tests.faults.search.world import Answer, Flying, Function, World
 
@@ -43,7 +43,7 @@ def late(world: World) -> list[Turn]:
 
 def sent(model: Model, world: World, function: Function, password: int) -> list[tuple[str, bool, World, Function]]:
     """Return how the one call can go: label, whether a fault, world, function."""
-    invariants.at_call(world, sending=True, leaked=leaked(model, world))
+    invariants.at_call(world, sending=True, leaked=leaked(model, world), forgotten=forgotten(model, world))
     taking = model.config.way is Way.TAKES
     called = world.arrivals
     given = password if taking else NONE

@@ -3,12 +3,12 @@
 The ledger's write is an act of its own where something else was done first.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from rekey.model.rotation import AttemptKind, AttemptOutcome, CallEnd, Phase
+from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, CallEnd, Phase
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import Act, Seen, Step, Way
+from rekey.protocol import Act, Seen, Step, Way, in_force_after
 from tests.faults.search import escrow, registry, stored
 from tests.faults.search.calling import Calling
 from tests.faults.search.manual import be_ready
@@ -161,11 +161,13 @@ class Reset(Calling):
 
     def _mine(self, token: str) -> bool:
         """Whether the store's version came from this rotation: promoted, and its function died before it said so."""
-        line = self.world.ledger.line(self.me.generation)
-        if line is None or self.model.without(Guard.OWN_PROMOTION):
+        if self.model.without(Guard.OWN_PROMOTION):
             return token == self._attempt.store_token
-        mine = (self.book.attempt(number) for number in self.model.attempts_of(line))
-        return any(token in attempt.store_tokens for attempt in mine)
+        return any(token in attempt.store_tokens for attempt in self._attempts())
+
+    def _attempts(self) -> list[Attempt]:
+        line = self.world.ledger.line(self.me.generation)
+        return [] if line is None else [self.book.attempt(number) for number in self.model.attempts_of(line)]
 
     def _read_in_vain(self) -> list[Turn]:
         attempt, current = self._attempt, self.world.store.current
@@ -221,11 +223,16 @@ class Reset(Calling):
             "resets": rotation.resets + (attempt.kind is AttemptKind.PASTED),
             "store_version": attempt.staged,
             "promoted_at": moment(0),
-            "called_at": rotation.called_at or attempt.called_at,
+            "called_at": self._in_force_after(),
             "new_verdict": LoginVerdict.UNPROVEN if unproven else LoginVerdict.ACCEPTED,
             "problems": (),
         }
         return [self._to_write("promotes", world, (changes, {"promoted_at": moment(0)}))]
+
+    def _in_force_after(self) -> datetime | None:
+        if self.model.without(Guard.PASTE_DATED):
+            return self._rotation.called_at or self._attempt.called_at
+        return in_force_after(self._attempt, self._attempts())
 
     def _delete(self) -> list[Turn]:
         world = self.world

@@ -8,7 +8,7 @@ from rekey.model.password import Password
 from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase
 from rekey.model.verdict import LoginVerdict
 from rekey.observability import logger
-from rekey.protocol import Seen, Way
+from rekey.protocol import Seen, Way, in_force_after
 from rekey.steps.reset import old_tokens
 from rekey.steps.reset.work import Work
 
@@ -107,6 +107,7 @@ def ask_old(work: Work) -> None:
 def promote(work: Work) -> None:
     """Make the staged password the one that readers see; then try what the old one had given."""
     attempt, now = work.latest, runtime.now()
+    called_at = in_force_after(attempt, work.bench.ledger.attempts_of(work.rotation))
     version = StoreVersion(attempt.staged or "")
     over = StoreVersion(attempt.old_version) if attempt.old_version else None
     try:
@@ -121,7 +122,7 @@ def promote(work: Work) -> None:
         resets=work.rotation.resets + (attempt.kind is AttemptKind.PASTED),
         store_version=version,
         promoted_at=now,
-        called_at=work.rotation.called_at or attempt.called_at,
+        called_at=called_at,
         new_verdict=LoginVerdict.ACCEPTED if accepted else LoginVerdict.UNPROVEN,
         new_at=now,
         problems=(),

@@ -81,7 +81,7 @@ def send(work: Work) -> None:
     work.save(
         attempt={"called_at": now},
         resets=work.rotation.resets + 1,
-        called_at=now,
+        called_at=work.rotation.called_at or now,  # of the first one that stands: an earlier one's answer may be lost
         old_version=work.rotation.old_version or attempt.old_version,
         old_before=work.rotation.old_before or attempt.old_before,
     )

@@ -1,0 +1,204 @@
+"""What reset makes of what is on the record: of an earlier reading, rotation or call, and of who came in between."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rekey import runtime
+from rekey.model.password import Password
+from rekey.model.request import Reason, Request
+from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, CallEnd, Phase
+from rekey.model.state import Next, Outcome
+from rekey.records import pasting, resuming
+from tests.sandbox import aws_faults, faults
+from tests.sandbox.wire import Response
+from tests.unit.reset_place import Place
+from tests.unit.scripted_registry import API, BASIC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from tests.sandbox.wire import Request as Wire
+    from tests.unit.bare_stack import BareStack
+
+HOUR = timedelta(hours=1)
+SEAL, WRITE = "kms:Encrypt", "dynamodb:TransactWriteItems"
+GETTING_READY = 2
+"""The first sealing is the gate's, the second stands between the claim and the call."""
+
+
+@pytest.fixture
+def place(opened: BareStack) -> Iterator[Place]:
+    with Place(opened) as place:
+        yield place
+
+
+def is_reset(request: Wire) -> bool:
+    return request.path.endswith("/rotate")
+
+
+def attempts(place: Place) -> list[Attempt]:
+    return place.bench.ledger.attempts_of(place.rotation)
+
+
+def leak(place: Place) -> Request:
+    request = Request(
+        registry=place.name, key="leak-2", reason=Reason.COMPROMISED, source="siem", arrived_at=runtime.now()
+    )
+    place.bench.ledger.put_request(request)
+    return request
+
+
+def paste(place: Place, password: str, clicked_at: datetime | None = None) -> None:
+    bench = place.bench
+    pasting.paste(bench.ledger, bench.escrow, place.name, Password(password), now=runtime.now(), clicked_at=clicked_at)
+
+
+class TestCalledAt:
+    """The moment that decides which requests a reset meets."""
+
+    def test_what_a_person_says_of_a_paste_stands_against_a_call_without_effect(self, place: Place) -> None:
+        """A call was sent after the leak and never arrived; the pasted password is older than the leak."""
+        other, clicked = secrets.token_urlsafe(12), runtime.now() - HOUR
+        place.passwords.known[place.name] = other
+        later = leak(place)
+        place.api.inject(faults.drop(), when=is_reset, times=None)
+        place.reset()
+        assert place.rotation.called_at is not None
+        paste(place, other, clicked)
+        assert place.reset().next is Next.DELIVER
+        assert place.stored == other
+        assert place.rotation.called_at == clicked
+        assert not later.is_met_by(clicked)
+
+    def test_of_a_paste_of_which_nobody_says_it_a_call_without_proof_says_nothing(self, place: Place) -> None:
+        other = secrets.token_urlsafe(12)
+        place.passwords.known[place.name] = other
+        place.api.inject(faults.drop(), when=is_reset, times=None)
+        place.reset()
+        paste(place, other)
+        assert place.reset().next is Next.DELIVER
+        assert (place.stored, place.rotation.called_at) == (other, None)
+
+    def test_a_call_that_killed_the_old_password_dates_the_paste_that_follows(self, place: Place) -> None:
+        """It was good before the call and is refused since: whatever is in force is younger."""
+        unreadable = faults.answer(Response.json({"done": True}), acted=True)
+        place.api.inject(unreadable, when=is_reset)
+        while place.reset().outcome is not Outcome.NEEDS_ATTENTION:
+            assert len(place.api.made) == 1
+        (called,) = attempts(place)
+        paste(place, place.api.made[0])
+        assert place.reset().next is Next.DELIVER
+        assert called.called_at is not None
+        assert (place.stored, place.rotation.called_at) == (place.api.made[0], called.called_at)
+
+    def test_a_second_call_that_the_registry_refuses_leaves_the_firsts_time(self, place: Place) -> None:
+        """The first one's answer was lost: it is the one that killed the old password."""
+        place.api.inject(faults.drop(acted=True), when=is_reset)
+        refused = faults.answer(Response.json({"message": "busy"}, 409))
+        place.api.inject(refused, when=lambda request: is_reset(request) and bool(place.api.made))
+        while place.reset().outcome is not Outcome.NEEDS_ATTENTION:
+            assert len(place.api.made) == 1
+        first, second = attempts(place)
+        assert (first.outcome, second.end) == (AttemptOutcome.LOST, CallEnd.REFUSED)
+        assert (place.rotation.resets, place.rotation.called_at) == (1, first.called_at)
+
+    def test_a_second_call_that_is_answered_is_the_one_that_counts(self, place: Place) -> None:
+        place.api.inject(faults.drop(acted=True), when=is_reset)
+        while place.reset().next is not Next.DELIVER:
+            assert len(place.api.made) < 3
+        _, second = attempts(place)
+        assert (place.stored, place.rotation.called_at) == (place.api.made[1], second.called_at)
+
+
+class TestStore:
+    def test_a_generation_that_came_while_it_got_ready_is_not_reset_over(self, place: Place) -> None:
+        """Begin had asked; somebody else brought a later one between the claim and the call."""
+        client: Any = place.opened.aws.client("secretsmanager")
+
+        def overtake(_: object) -> None:
+            later = {"registry": place.name, "username": place.name, "password": place.first, "generation": 4}
+            client.put_secret_value(SecretId=f"registries/{place.name}", SecretString=json.dumps(later))
+
+        place.opened.aws.faults.add(SEAL, aws_faults.call_before(overtake), nth=GETTING_READY)
+        assert place.reset().outcome is Outcome.STOPPED
+        assert "the store holds generation 4 by now" in place.rotation.problems[0]
+        assert place.api.made == []
+
+    def test_a_candidate_of_an_earlier_reading_is_found(self, opened: BareStack) -> None:
+        """The escrow refused the answer, so what was staged is the only copy; a person resumes: another reading."""
+        with Place(opened, max_wrong_logins=1) as place:
+            made: list[str] = place.api.made
+            escrow = aws_faults.refuse()
+            kept = opened.aws.faults.add(
+                WRITE, escrow, where=lambda request: b"stack-escrow" in request.body and bool(made)
+            )
+            lie = faults.answer(Response.json({}, 401, {**API, **BASIC}))
+            place.registry.inject(lie, when=lambda request: "authorization" in request.headers and bool(made))
+            while place.reset().outcome is not Outcome.NEEDS_ATTENTION:
+                assert len(made) == 1
+            assert kept.struck
+            assert place.bench.escrow.tokens(place.name) == []
+            resuming.resume(place.bench.ledger, place.name, place.rotation.plan_version, runtime.now())
+            assert place.reset().next is Next.DELIVER
+            assert made == [place.stored]
+            assert attempts(place)[0].reading == 1
+
+
+class TestEscrow:
+    def test_a_proven_paste_also_ends_the_answer_of_the_unproven_rotation_that_it_overtook(self, place: Place) -> None:
+        lie = faults.answer(Response.json({}, 401, {**API, **BASIC}))
+        place.registry.inject(lie, when=lambda request: "authorization" in request.headers and bool(place.api.made))
+        place.reset()
+        place.api.inject(faults.answer(Response.json({}, 503)), times=None)
+        assert place.reset().next is Next.DELIVER
+        assert len(place.bench.escrow.tokens(place.name)) == 1
+        place.api.clear_faults()
+        by_hand = secrets.token_urlsafe(12)
+        place.passwords.known[place.name] = by_hand
+        paste(place, by_hand)
+        place.hand_back()
+        place.begin()
+        assert place.reset().next is Next.DELIVER
+        assert (place.rotation.generation, place.stored) == (2, by_hand)
+        assert [attempt.kind for attempt in attempts(place)] == [AttemptKind.PASTED]
+        assert place.bench.escrow.tokens(place.name) == []
+
+    def test_a_stray_that_turns_out_wrong_leaves_a_person_needed(self, place: Place) -> None:
+        """What the person was called for stands; a reset would forget it."""
+        place.write(phase=Phase.NEEDS_ATTENTION, gate_at=runtime.now(), problems=("look at it",))
+        stray = Attempt(
+            registry=place.name,
+            generation=1,
+            number=7,
+            kind=AttemptKind.PASTED,
+            nonce=secrets.token_hex(16),
+            deadline=runtime.now(),
+        )
+        place.bench.escrow.put(stray, place.bench.escrow.envelope(stray), secrets.token_urlsafe(12).encode())
+        state = place.reset()
+        while state.next is Next.WAIT:
+            state = place.reset()
+        assert (attempts(place)[0].kind, attempts(place)[0].outcome) == (AttemptKind.ADOPTED, AttemptOutcome.STALE)
+        assert (state.outcome, place.rotation.phase) == (Outcome.NEEDS_ATTENTION, Phase.NEEDS_ATTENTION)
+        assert place.rotation.problems == ("look at it",)
+        assert place.api.made == []
+
+
+class TestOldPassword:
+    def test_while_the_registry_is_not_well_it_is_not_asked_whether_the_call_acted(self, place: Place) -> None:
+        """It would refuse the right password too, and two of that would count."""
+        place.api.inject(faults.drop(acted=True), when=is_reset)
+        unwell = faults.answer(Response.json({}, 503))
+        place.api.inject(unwell, when=lambda request: request.path == "/status" and bool(place.api.made), times=None)
+        for _ in range(3):
+            assert place.reset().next is Next.WAIT
+        (attempt,) = attempts(place)
+        assert (attempt.end, attempt.outcome, attempt.old_refusals) == (CallEnd.UNKNOWN, None, 0)
+        assert (place.refused, place.rotation.wrong_logins, len(place.api.made)) == (0, 0, 1)
