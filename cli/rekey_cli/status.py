@@ -88,10 +88,12 @@ def show(found: View) -> None:
             ("outcome", found.outcome if found.outcome != found.phase else ""),
             ("reason", rotation.reason.value),
             ("old password", rotation.old_verdict.value if rotation.old_verdict else ""),
+            ("still accepted", found.outlived),
             ("new password", rotation.new_verdict.value if rotation.new_verdict else ""),
             ("contents", contents or rotation.contents_note),
         ]
     asked = [f"{one.reason.value} by {one.source}, {console.ago(one.arrived_at)}" for one in found.requests]
+    facts += [("warning", said) for said in (rotation.warnings if rotation else ())]
     facts += [("requests", "; ".join(asked)), ("next", found.next_step())]
     console.put_facts([(name, text) for name, text in facts if text], STYLES)
     if found.receipts:

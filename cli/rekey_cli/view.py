@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from rekey.errors import Denied, PlanInvalid, PlanMissing
 from rekey.model.moment import render
+from rekey.model.old_token import OldToken
 from rekey.model.plan import ManualRegistry
 from rekey.model.request import Request
 from rekey.model.rotation import Again, AttemptOutcome, Phase, Rotation
@@ -73,6 +74,13 @@ class View:
         return bool(self.requests) or (self.rotation is not None and self.rotation.phase.open)
 
     @property
+    def outlived(self) -> str:
+        """The tokens that are known to have outlived the old password, and until when; empty where none is."""
+        tokens = self.rotation.old_tokens if self.rotation else ()
+        alive = [one for one in tokens if one.verdict is LoginVerdict.ACCEPTED]
+        return "; ".join(f"a {one.kind.value} token of it, {_until(one)}" for one in alive)
+
+    @property
     def problems(self) -> list[str]:
         """What stands in the way, the latest first."""
         return [*filter(None, [self.not_begun]), *(self.rotation.problems if self.rotation else ())]
@@ -127,7 +135,9 @@ class View:
                 for one in self.requests
             ],
             "old_password": _verdict(rotation.old_verdict) if rotation else None,
+            "old_tokens": [_token(one) for one in rotation.old_tokens] if rotation else [],
             "new_password": _verdict(rotation.new_verdict) if rotation else None,
+            "warnings": list(rotation.warnings) if rotation else [],
             "contents_unchanged": rotation.contents_unchanged if rotation else None,
             "consumers": [
                 {
@@ -177,6 +187,15 @@ def _where(stack: Stack, registry: str) -> str:
 
 def _clock(moment: datetime | None) -> str:
     return f"{moment.astimezone():%H:%M}" if moment else "?"
+
+
+def _until(token: OldToken) -> str:
+    return f"until {token.ends_at.astimezone():%Y-%m-%d %H:%M}" if token.ends_at else "and nothing says until when"
+
+
+def _token(token: OldToken) -> dict[str, str | None]:
+    ends = render(token.ends_at) if token.ends_at else None
+    return {"kind": token.kind.value, "verdict": _verdict(token.verdict), "ends": ends}
 
 
 def _verdict(verdict: LoginVerdict | None) -> str | None:

@@ -48,7 +48,7 @@ def measure(times: int) -> Iterator[Measured]:
         for number in range(times + 1):
             company = world.company(f"bench-{number}")
             company.push_plan()
-            watch, began = Stopwatch(world), time.perf_counter()
+            watch, began = Stopwatch(company), time.perf_counter()
             if rotating.rotate(company).status != "SUCCEEDED":
                 raise RuntimeError(f"the rotation of {company.name} did not succeed")
             if number == 0:  # the functions' processes start: a cold one is another question

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rekey.model import plan
 from rekey.model.password import Password
 from rekey.registries.cloudraya import CloudRayaRegistry
+from rekey.registries.gitea import GiteaRegistry
 from rekey.registries.harbor import HarborRegistry
 from rekey.registries.http import HttpRegistry
 from rekey.registries.manual import ManualRegistry
 from rekey.secrets import Secrets
 from tests.sandbox.cloudraya import CloudRaya
+from tests.sandbox.gitea import Gitea
+from tests.sandbox.gitea_door import GiteaDoor, set_in
 from tests.sandbox.harbor import Harbor
 from tests.sandbox.harbor_robots import problem
+from tests.sandbox.images import namespace_of
+from tests.sandbox.wire import Response
+from tests.sandbox.world import ImageRegistry
 from tests.unit.registry_api import SmallApi, credentials
 
 if TYPE_CHECKING:
@@ -25,10 +31,15 @@ if TYPE_CHECKING:
     from rekey.contracts import GeneratesPassword, Manual, Registry, TakesPassword
     from tests.sandbox.aws import AwsSandbox
     from tests.sandbox.http_server import HttpServer
-    from tests.sandbox.registry import Registry as RealRegistry
-    from tests.sandbox.wire import Response
 
 NAME = "prod-images"
+
+
+class RealRegistry(ImageRegistry, Protocol):
+    """A real registry of any kind."""
+
+    def stop(self) -> None:
+        """End it; connections are refused from now on."""
 
 
 class RegistryCase(ABC):
@@ -42,6 +53,11 @@ class RegistryCase(ABC):
         self.user = f"{self.prefix}{secrets.token_hex(4)}"
         self.password = Password(secrets.token_urlsafe(16))
         real.add_user(self.user, self.password.reveal())
+
+    @property
+    def namespace(self) -> str:
+        """Where this user's images are."""
+        return namespace_of(self.user)
 
     @property
     def common(self) -> dict[str, str]:
@@ -199,10 +215,40 @@ class HarborCase(TakingCase):
         return problem(status, "SOME_CODE", "no, and here is a s3cret")
 
 
+class GiteaCase(TakingCase):
+    """A user of Gitea, whose own the registry is."""
+
+    api: GiteaDoor
+
+    def __init__(self, real: RealRegistry, aws: AwsSandbox, leave: ExitStack) -> None:
+        assert isinstance(real, Gitea)
+        super().__init__(real)
+        self.api = leave.enter_context(GiteaDoor(real))
+        resolver, secret = credentials(aws, NAME, self.api.host, token=real.admin_token)
+        part = plan.GiteaRegistry.model_validate(
+            {**self.common, "type": "gitea", "api": {"url": self.api.url, "login": {"secret": secret}, "timeout": "5s"}}
+        )
+        self.adapter = GiteaRegistry(part, resolver)
+
+    @property
+    def namespace(self) -> str:
+        return self.user
+
+    def calls(self) -> int:
+        return len([one for one in self.api.requests("PATCH") if set_in(one)])
+
+    def sets(self) -> list[str]:
+        return self.api.sets(self.user)
+
+    def no(self, status: int) -> Response:
+        return Response.json({"message": "no, and here is a s3cret", "url": "https://gitea.test/api/swagger"}, status)
+
+
 CASES: Mapping[str, Callable[[RealRegistry, AwsSandbox, ExitStack], RegistryCase]] = {
     "http": HttpCase,
     "cloudraya": CloudRayaCase,
     "harbor": HarborCase,
+    "gitea": GiteaCase,
     "manual": ManualCase,
 }
 """The type of the plan → how its case is made."""

@@ -12,20 +12,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rekey.adapters import ADAPTERS, load
-from rekey.contracts import Answer, GeneratesPassword, Manual, TakesPassword
+from rekey.contracts import Answer, GeneratesPassword, Manual, TakesPassword, Token
 from rekey.errors import Denied, NotSent, OutOfTime, Unintelligible, Unreachable
+from rekey.model.old_token import TokenKind
 from rekey.model.password import Password
 from rekey.model.verdict import LoginVerdict
 from tests.contract.registry_cases import CASES, GeneratingCase, ManualCase, RegistryCase, TakingCase
 from tests.sandbox import faults
 from tests.sandbox.aws import AwsSandbox
+from tests.sandbox.gitea import Gitea
 from tests.sandbox.images import push_samples
-from tests.sandbox.registry import Registry as RealRegistry
+from tests.sandbox.registry import Registry
 from tests.sandbox.wire import Response
 from tests.servers.requirement import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.contract.registry_cases import RealRegistry
 
 TYPES = sorted(name for kind, name in ADAPTERS if kind == "registry")
 GENERATING = [name for name in TYPES if issubclass(load("registry", name), GeneratesPassword)]
@@ -40,10 +44,28 @@ def aws() -> Iterator[AwsSandbox]:
         yield aws
 
 
+class Reals:
+    """Real registries, each started when it is first asked for."""
+
+    def __init__(self, leave: ExitStack) -> None:
+        self._leave = leave
+        self._known: dict[str, RealRegistry] = {}
+
+    def of(self, name: str) -> RealRegistry:
+        """Return the one in which the users of this type of the plan are."""
+        server = "gitea" if name == "gitea" else "registry"
+        if server not in self._known:
+            program = require(server)
+            made: Gitea | Registry = Gitea(program) if server == "gitea" else Registry(program)
+            self._leave.enter_context(made)
+            self._known[server] = made
+        return self._known[server]
+
+
 @pytest.fixture(scope="module")
-def shared() -> Iterator[RealRegistry]:
-    with RealRegistry(require("registry")) as real:
-        yield real
+def reals() -> Iterator[Reals]:
+    with ExitStack() as leave:
+        yield Reals(leave)
 
 
 def make(name: str, real: RealRegistry, aws: AwsSandbox, leave: ExitStack) -> RegistryCase:
@@ -53,24 +75,24 @@ def make(name: str, real: RealRegistry, aws: AwsSandbox, leave: ExitStack) -> Re
 
 
 @pytest.fixture(params=TYPES)
-def case(request: pytest.FixtureRequest, shared: RealRegistry, aws: AwsSandbox) -> Iterator[RegistryCase]:
+def case(request: pytest.FixtureRequest, reals: Reals, aws: AwsSandbox) -> Iterator[RegistryCase]:
     """Every registry of the table; one without a case fails here."""
     with ExitStack() as leave:
-        yield make(request.param, shared, aws, leave)
+        yield make(request.param, reals.of(request.param), aws, leave)
 
 
 @pytest.fixture(params=GENERATING)
-def generating(request: pytest.FixtureRequest, shared: RealRegistry, aws: AwsSandbox) -> Iterator[GeneratingCase]:
+def generating(request: pytest.FixtureRequest, reals: Reals, aws: AwsSandbox) -> Iterator[GeneratingCase]:
     with ExitStack() as leave:
-        case = make(request.param, shared, aws, leave)
+        case = make(request.param, reals.of(request.param), aws, leave)
         assert isinstance(case, GeneratingCase)
         yield case
 
 
 @pytest.fixture(params=TAKING)
-def taking(request: pytest.FixtureRequest, shared: RealRegistry, aws: AwsSandbox) -> Iterator[TakingCase]:
+def taking(request: pytest.FixtureRequest, reals: Reals, aws: AwsSandbox) -> Iterator[TakingCase]:
     with ExitStack() as leave:
-        case = make(request.param, shared, aws, leave)
+        case = make(request.param, reals.of(request.param), aws, leave)
         assert isinstance(case, TakingCase)
         yield case
 
@@ -79,8 +101,7 @@ def taking(request: pytest.FixtureRequest, shared: RealRegistry, aws: AwsSandbox
 def of_its_own(request: pytest.FixtureRequest, aws: AwsSandbox) -> Iterator[RegistryCase]:
     """Make a case whose real registry may be stopped."""
     with ExitStack() as leave:
-        real = leave.enter_context(RealRegistry(require("registry")))
-        yield make(request.param, real, aws, leave)
+        yield make(request.param, Reals(leave).of(request.param), aws, leave)
 
 
 def still_in_force(case: RegistryCase) -> bool:
@@ -123,12 +144,42 @@ def test_a_registry_that_is_down_says_nothing_of_the_password(of_its_own: Regist
 
 def test_its_contents(of_its_own: RegistryCase) -> None:
     case = of_its_own
-    pushed = push_samples(case.real.url, case.user, case.password.reveal())
+    pushed = push_samples(case.real.url, case.user, case.password.reveal(), namespace=case.namespace)
     assert case.adapter.contents(case.password, WITHIN).repositories == pushed
     with pytest.raises(Denied):
         case.adapter.contents(Password("wrong"), WITHIN)
     with pytest.raises(OutOfTime):
         case.adapter.contents(case.password, timedelta(0))
+
+
+def test_tokens_that_a_password_gives_are_taken_and_tried(case: RegistryCase) -> None:
+    """One verdict each, in their order; a registry that takes the password itself gives none."""
+    taken = case.adapter.take_tokens(case.password, WITHIN)
+    assert all(one.text.reveal() not in repr(one) for one in taken)
+    said = case.adapter.try_tokens(taken, case.password, WITHIN)
+    assert len(said) == len(taken)
+    with pytest.raises(OutOfTime):
+        case.adapter.take_tokens(case.password, timedelta(0))
+    made_up = Token(TokenKind.BEARER, Password("made-up"), None)
+    assert [one.verdict for one in case.adapter.try_tokens([made_up], case.password, timedelta(0))] == [
+        LoginVerdict.UNREACHABLE
+    ]
+
+
+def test_a_registry_that_is_down_says_nothing_of_a_token(of_its_own: RegistryCase) -> None:
+    made_up = Token(TokenKind.BEARER, Password("made-up"), None)
+    of_its_own.real.stop()
+    with pytest.raises(Unreachable):
+        of_its_own.adapter.take_tokens(of_its_own.password, WITHIN)
+    (said,) = of_its_own.adapter.try_tokens([made_up], of_its_own.password, WITHIN)
+    assert said.verdict is LoginVerdict.UNREACHABLE
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_its_warnings_are_words_and_change_nothing(case: RegistryCase, *, known: bool) -> None:
+    said = case.adapter.warnings(case.password if known else None)
+    assert all(case.password.reveal() not in one for one in said)
+    assert still_in_force(case)
 
 
 def test_no_thread_stays(case: RegistryCase) -> None:
@@ -137,6 +188,8 @@ def test_no_thread_stays(case: RegistryCase) -> None:
     case.adapter.check()
     case.adapter.login(case.password)
     case.adapter.contents(case.password, WITHIN)
+    case.adapter.try_tokens(case.adapter.take_tokens(case.password, WITHIN), case.password, WITHIN)
+    case.adapter.warnings(case.password)
     deadline = time.monotonic() + 2
     while set(threading.enumerate()) - before and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -148,9 +201,9 @@ def test_its_alphabet_is_the_plans(case: RegistryCase) -> None:
 
 
 @pytest.mark.parametrize("name", MANUAL)
-def test_a_manual_one_says_what_a_person_does(name: str, shared: RealRegistry, aws: AwsSandbox) -> None:
+def test_a_manual_one_says_what_a_person_does(name: str, reals: Reals, aws: AwsSandbox) -> None:
     with ExitStack() as leave:
-        case = make(name, shared, aws, leave)
+        case = make(name, reals.of(name), aws, leave)
         assert isinstance(case, ManualCase)
         assert case.adapter.where == "press the button"
         assert case.adapter.settle == timedelta(seconds=3)

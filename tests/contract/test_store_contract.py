@@ -13,8 +13,7 @@ from rekey.contracts import Candidate
 from rekey.errors import Conflict, Denied, NotFound, Superseded, Unreachable
 from rekey.model.names import Generation, StoreVersion
 from rekey.model.password import Password
-from tests.contract.store_cases import CASES, StoreCase
-from tests.sandbox.aws import AwsSandbox
+from tests.contract.store_cases import CASES, StoreCase, Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,18 +22,18 @@ MADE_AT = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[AwsSandbox]:
-    with AwsSandbox() as aws:
-        yield aws
+def surroundings() -> Iterator[Surroundings]:
+    with Surroundings() as surroundings:
+        yield surroundings
 
 
 @pytest.fixture(params=sorted(name for kind, name in ADAPTERS if kind == "store"))
-def case(request: pytest.FixtureRequest, aws: AwsSandbox) -> Iterator[StoreCase]:
+def case(request: pytest.FixtureRequest, surroundings: Surroundings) -> Iterator[StoreCase]:
     """Every store of the table; one without a case fails here."""
-    case = CASES[request.param](aws)
+    case = CASES[request.param](surroundings)
     assert type(case.store) is load("store", request.param)
     yield case
-    aws.faults.clear()
+    case.restore()
 
 
 def token() -> str:

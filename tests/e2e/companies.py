@@ -1,9 +1,15 @@
-"""Sets companies up for these tests: behind the door, with a reset call that is given up after seconds."""
+"""Sets companies up for these tests: behind the door, with a reset call that is given up after seconds.
+
+REKEY_STORE=vault in the environment has all of them keep their passwords in Vault.
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.e2e import rotating
 from tests.sandbox.cloudraya import RESET_PATH
@@ -11,19 +17,36 @@ from tests.sandbox.world import OTHER_REGISTRY
 
 if TYPE_CHECKING:
     from tests.e2e.front import Front
+    from tests.sandbox.company_store import StoreKind
     from tests.sandbox.wire import Json, JsonObject
-    from tests.sandbox.world import Company, Kind, World
+    from tests.sandbox.world import Company, ImageRegistry, Kind, World
 
+STORE: StoreKind = "vault" if os.environ.get("REKEY_STORE") == "vault" else "secrets-manager"
+about_secrets_manager = pytest.mark.skipif(STORE != "secrets-manager", reason="it is about Secrets Manager")
 _numbers = itertools.count(1)
 
 
-def new(world: World, front: Front, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company:
-    """Return a company that no other test knows; `policy` is that of its plan."""
-    company = world.company(f"company-{next(_numbers)}", kind, adopted=adopted)
-    company.document["registry"]["endpoint"] = front.url
+def new(  # noqa: PLR0913 (what a company may differ in)
+    world: World,
+    front: Front,
+    kind: Kind = "cloudraya",
+    registry: ImageRegistry | None = None,
+    /,
+    *,
+    adopted: bool = True,
+    store: StoreKind | None = None,
+    **policy: Json,
+) -> Company:
+    """Return a company that no other test knows; `policy` is that of its plan.
+
+    `registry`: where its images are, if not where most are; `front` is its door. Gitea has one of its own.
+    """
+    company = world.company(f"company-{next(_numbers)}", kind, adopted=adopted, registry=registry, store=store)
+    door = world.gitea_api if kind == "gitea" else front
+    company.document["registry"]["endpoint"] = door.url
     for namespace, name in company.pull_secrets:
         entries: JsonObject = {
-            front.host: {"username": company.username, "password": company.first_password},
+            door.host: {"username": company.username, "password": company.first_password},
             OTHER_REGISTRY: {"username": "robot", "password": company.other_password},
         }
         world.kubernetes.add_pull_secret(namespace, name, entries)

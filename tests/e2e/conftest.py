@@ -15,10 +15,12 @@ from tests.sandbox.http_server import HttpServer
 from tests.sandbox.lambdas import HostSettings
 from tests.sandbox.webhook_receiver import new_secret
 from tests.sandbox.world import World
+from tests.servers.requirement import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.sandbox.company_store import StoreKind
     from tests.sandbox.wire import Json
     from tests.sandbox.world import Company, Kind
 
@@ -40,7 +42,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class NewCompany(Protocol):
     """Sets a company up that no other test knows; `policy` is that of its plan."""
 
-    def __call__(self, kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company: ...
+    def __call__(
+        self, kind: Kind = "cloudraya", *, adopted: bool = True, store: StoreKind | None = None, **policy: Json
+    ) -> Company: ...
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +56,11 @@ def webhook_key() -> str:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, webhook_key: str) -> Iterator[World]:
     """Open the world; in the end, see that AWS would have allowed every call that a function made in any test."""
+    if companies.STORE == "vault":
+        require("vault")
     # Starting a process costs more than half a second: four of a function race as well as ten.
-    with World(tmp_path_factory.mktemp("world"), OVERRIDES, HostSettings(concurrency=4, fork=True)) as world:
+    settings = HostSettings(concurrency=4, fork=True)
+    with World(tmp_path_factory.mktemp("world"), OVERRIDES, settings, store=companies.STORE) as world:
         world.put_credential("rekey/webhook-soc", "*", "*", key=webhook_key)
         yield world
         denied = iam.forbidden(iam.rights_of(world.cloud.template), iam.made_in(world.cloud, world.cloud.requests))
@@ -72,14 +79,17 @@ def new_company(world: World, front: Front) -> Iterator[NewCompany]:
     """Set companies up; afterwards every fault is lifted, and nothing of them is left open."""
     made: list[Company] = []
 
-    def make(kind: Kind = "cloudraya", *, adopted: bool = True, **policy: Json) -> Company:
-        made.append(companies.new(world, front, kind, adopted=adopted, **policy))
+    def make(
+        kind: Kind = "cloudraya", *, adopted: bool = True, store: StoreKind | None = None, **policy: Json
+    ) -> Company:
+        if store == "vault":
+            require("vault")
+        made.append(companies.new(world, front, kind, adopted=adopted, store=store, **policy))
         return made[-1]
 
     yield make
-    world.cloud.faults.clear()
-    for server in (front, world.cloudraya, world.harbor, world.github, world.kubernetes, world.receiver):
-        server.clear_faults()
+    front.clear_faults()
+    world.clear_faults()
     world.cloudraya.reset_answer = documented_answer
     for company in made:
         companies.close(company)

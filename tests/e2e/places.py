@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from tests.e2e import rotating
 from tests.e2e.canaries import Canary, Search
+from tests.sandbox.vault_company import InVault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from tests.sandbox.world import Company
 
 OLD, NEW, OTHER = "old password", "new password", "other registry's password"
-ADMIN, BEARER = "control plane's password", "control plane's bearer"
+ADMIN, BEARER, TOKEN = "control plane's password", "control plane's bearer", "token that a password gave"
 GITHUB, CLUSTER, SIGNING = "GitHub credential", "cluster token", "webhook signing key"
+VAULT = "Vault credential"
 PERSON = "SANDBOXPERSON"
 """Who signs the requests of the tests themselves."""
 _NOTHING: frozenset[str] = frozenset()
@@ -61,10 +63,15 @@ class Run:
             Canary(SIGNING, company.world.webhook_key.removeprefix("whsec_")),
             *self.more,
         ]
-        found += [Canary(NEW, reset.password) for reset in company.world.cloudraya.resets(company.name)]
-        for server, name in [(company.world.cloudraya, BEARER), (company.world.github, GITHUB)]:
+        found += [Canary(NEW, password) for password in company.made]
+        of_world = company.world
+        for server, name in [(of_world.cloudraya, BEARER), (self._front, TOKEN), (of_world.github, GITHUB)]:
             tokens = {exchange.request.bearer() for exchange in server.exchanges[self._exchanges[server] :]}
             found += [Canary(name, token) for token in sorted(filter(None, tokens))]
+        if isinstance(company.store, InVault):
+            door = company.world.vault.door
+            shown = {one.request.headers.get("x-vault-token", "") for one in door.exchanges[self._exchanges[door] :]}
+            found += [Canary(VAULT, secret) for secret in sorted({company.store.login["secret_id"], *shown} - {""})]
         return found
 
     def leaks(self) -> set[tuple[str, str]]:
@@ -92,8 +99,15 @@ class Run:
 
     def _servers(self) -> Mapping[str, tuple[HttpServer, frozenset[str]]]:
         world = self._company.world
+        vault: dict[str, tuple[HttpServer, frozenset[str]]] = {}
+        if isinstance(self._company.store, InVault):
+            vault = {"Vault": (world.vault.door, frozenset({NEW, VAULT}))}
+        at_registry = frozenset({OLD, NEW, TOKEN})
+        if self._company.kind == "gitea":  # it resets too
+            at_registry |= {ADMIN}
         return {
-            "registry": (self._front, frozenset({OLD, NEW})),
+            **vault,
+            "registry": (self._front, at_registry),
             "control plane": (world.cloudraya, frozenset({ADMIN, BEARER})),
             "GitHub": (world.github, frozenset({GITHUB})),
             "cluster": (world.kubernetes, frozenset({CLUSTER, NEW, OTHER})),
@@ -153,9 +167,7 @@ class Run:
 
     def _stored(self) -> Iterator[Place]:
         """Yield the store: it holds this registry's passwords, and no other secret."""
-        client, name = self._company.world.cloud.client("secretsmanager"), self._company.secret_name
-        for version in client.list_secret_version_ids(SecretId=name, IncludeDeprecated=True)["Versions"]:
-            text = client.get_secret_value(SecretId=name, VersionId=version["VersionId"])["SecretString"]
+        for text in self._company.store.everything():
             yield Place("store", text.encode(), frozenset({OLD, NEW}))
 
     def _said_to_aws(self) -> Iterator[Place]:

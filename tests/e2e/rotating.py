@@ -7,8 +7,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from rekey.bus import PASTED, PASTED_SOURCE
 from rekey.model.password import Password
 from rekey.records import pasting
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0  # seconds
 _POLL = 0.05
-_LOGIN_TIMEOUT = 5.0
 
 
 def environment(cloud: Cloud) -> Mapping[str, str]:
@@ -180,8 +177,7 @@ def outcomes(company: Company, generation: int = 1) -> dict[str, str]:
 
 def logs_in(company: Company, password: str) -> bool:
     """Whether the registry takes this password, asked past the door."""
-    url = f"{company.world.registry.url}/v2/"
-    return httpx.get(url, auth=(company.username, password), timeout=_LOGIN_TIMEOUT).status_code == httpx.codes.OK
+    return company.registry.lets_in(company.username, password)
 
 
 def held_by_consumers(company: Company) -> dict[str, str]:
@@ -203,16 +199,6 @@ def is_reset(company: Company) -> Predicate:
 def reset_calls(company: Company) -> list[Request]:
     """Return the reset calls that arrived at the control plane, whatever came of them."""
     return [one for one in company.world.cloudraya.requests() if is_reset(company)(one)]
-
-
-def is_of_secret(company: Company, **fields: object) -> Callable[[AwsRequest], bool]:
-    """Return what picks the requests to Secrets Manager about the registry's store, with these fields."""
-
-    def fits(request: AwsRequest) -> bool:
-        body: dict[str, object] = json.loads(request.body)
-        return bool(body.get("SecretId") == company.secret_name and fields.items() <= body.items())
-
-    return fits
 
 
 def is_write(company: Company) -> Predicate:

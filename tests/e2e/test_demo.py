@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.sandbox import demo_checks
-from tests.sandbox.demo_faults import Stopwatch
 from tests.sandbox.demo_places import places
 from tests.sandbox.demo_talk import Talk
 from tests.sandbox.world import ROOT
@@ -24,6 +23,8 @@ from tests.servers.requirement import require
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.e2e.conftest import NewCompany
+    from tests.sandbox.company_store import StoreKind
     from tests.sandbox.world import World
 
 pytestmark = pytest.mark.timeout(240)
@@ -181,6 +182,42 @@ def test_registry_without_an_api_is_clicked_and_pasted(registry: None, tmp_path:
     assert not (tmp_path / "sandbox.env").exists()
 
 
+def test_vault_keeps_the_password(registry: None, tmp_path: Path) -> None:  # noqa: ARG001
+    require("vault")
+    done = run(tmp_path, "--store", "vault")
+    assert (done.status, done.complained) == (0, "")
+    assert re.search(r"Vault 127\.0\.0\.1:\d+, control plane", done.said)
+    assert done.evidence["outcome"] == "finished"
+    assert {row["name"]: row["verdict"] for row in done.evidence["consumers"]} == CONSUMERS
+
+
+@pytest.mark.parametrize("store", ["secrets-manager", "vault"])
+def test_a_shell_that_reads_the_environment_in_has_the_password_of_now(
+    new_company: NewCompany, tmp_path: Path, store: StoreKind
+) -> None:
+    company = new_company(store=store)
+    company.store.put({"username": company.name, "password": 'a"\\b$ <é>'})
+    Talk(company, tmp_path, tmp_path).write_environment()
+    done = subprocess.run(
+        ["bash", "-c", ". ./sandbox.env && registry_password"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == company.current() == 'a"\\b$ <é>'
+
+
+def test_gitea_is_registry_and_control_plane_in_one(tmp_path: Path) -> None:
+    """And the demo's own token of the old password is still good, as the evidence says."""
+    require("gitea")
+    done = run(tmp_path, "--registry", "gitea")
+    evidence = done.evidence
+    assert (done.status, done.complained) == (0, "")
+    assert (evidence["outcome"], evidence["resets"]) == ("finished", 1)
+    assert evidence["old_password"]["verdict"] == "refused"
+    assert evidence["contents"]["unchanged"] is True
+    assert {row["name"]: row["verdict"] for row in evidence["consumers"]} == CONSUMERS
+    (bearer,) = evidence["old_tokens"]["tokens"]
+    assert re.search(rf"a token it had given +accepted, until {re.escape(bearer['ends'])} +accepted", done.said)
+
+
 def test_unknown_consumer_is_answered_with_the_names_there_are(registry: None, tmp_path: Path) -> None:  # noqa: ARG001
     done = run(tmp_path, "--fail", "nobody")
     assert done.status == 2
@@ -264,7 +301,7 @@ def processes_of(session: int) -> list[int]:
 def untouched(world: World) -> demo_checks.Outside:
     """Set up a company in which nothing is rotated."""
     company = world.company("prod-images", org="acme")
-    return demo_checks.Outside(company, demo_checks.contents_of(company), Stopwatch(world))
+    return demo_checks.look(company)
 
 
 def test_evidence_that_claims_what_is_not_so_is_found_out(plain: Run, untouched: demo_checks.Outside) -> None:

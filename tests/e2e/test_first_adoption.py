@@ -10,6 +10,8 @@ from rekey.model.rotation import Phase
 from tests.e2e import rotating
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.e2e.conftest import NewCompany
     from tests.sandbox.world import Company
 
@@ -37,12 +39,7 @@ def test_no_reader_sees_a_placeholder_or_a_candidate_as_the_password(new_company
     """The first version ever put is in force at once: it must not be the candidate, nor pass for a password."""
     company = new_company(adopted=False)
     rotating.rotate(company)
-    store = company.world.cloud.client("secretsmanager")
-    versions = store.list_secret_version_ids(SecretId=company.secret_name, IncludeDeprecated=True)["Versions"]
-    texts = [
-        store.get_secret_value(SecretId=company.secret_name, VersionId=version["VersionId"])["SecretString"]
-        for version in versions
-    ]
+    texts = company.store.everything()
     holding = [text for text in texts if "password" in json.loads(text)]
     assert len(holding) == 1
     assert all(json.loads(text).get("placeholder") for text in texts if text not in holding)
@@ -84,9 +81,5 @@ def test_a_rotation_that_stopped_before_its_reset_uses_no_generation_up(company:
     assert _stored(company)["generation"] == 1
 
 
-def _stored(company: Company) -> dict[str, Any]:
-    answer = company.world.cloud.client("secretsmanager").get_secret_value(
-        SecretId=company.secret_name, VersionStage="AWSCURRENT"
-    )
-    stored: dict[str, Any] = json.loads(answer["SecretString"])
-    return stored
+def _stored(company: Company) -> Mapping[str, Any]:
+    return company.store.in_force()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,18 +80,16 @@ def test_a_whole_rotation(company: Company) -> None:
 
 def test_the_candidate_is_in_the_store_and_read_back_before_the_call(company: Company) -> None:
     """And no reader sees it there until the registry has taken it."""
-    store = company.world.cloud.client("secretsmanager")
     seen: dict[str, str] = {}
 
     def look(request: Request) -> None:
-        for stage in ("AWSPENDING", "AWSCURRENT"):
-            value = store.get_secret_value(SecretId=company.secret_name, VersionStage=stage)["SecretString"]
-            seen[stage] = json.loads(value)["password"]
+        (candidate,) = company.store.waiting()
+        seen.update(candidate=candidate["password"], in_force=company.current())
         seen["sent"] = str(request.json_object()["secret"])
 
     company.world.harbor.inject(faults.call(look), when=is_set(company))
     assert rotating.rotate(company).status == "SUCCEEDED"
-    assert seen == {"AWSPENDING": company.current(), "sent": company.current(), "AWSCURRENT": company.first_password}
+    assert seen == {"candidate": company.current(), "sent": company.current(), "in_force": company.first_password}
 
 
 @pytest.mark.parametrize("lost", ["dropped", "gateway"])

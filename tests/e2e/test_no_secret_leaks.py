@@ -19,10 +19,11 @@ import pytest
 
 from tests.e2e import rotating
 from tests.e2e.canaries import Canary
+from tests.e2e.companies import about_secrets_manager
 from tests.e2e.front import by
 from tests.e2e.places import GITHUB, NEW, PERSON, Run
 from tests.sandbox import cloudraya
-from tests.sandbox.aws_faults import Answer, error_answer
+from tests.sandbox.company_store import InSecretsManager
 from tests.sandbox.webhook_receiver import sign
 from tests.sandbox.wire import Response
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import NewCompany
     from tests.e2e.front import Front
     from tests.sandbox.aws_faults import Act as AwsAct
-    from tests.sandbox.aws_faults import AwsRequest
+    from tests.sandbox.aws_faults import Answer, AwsRequest
     from tests.sandbox.wire import Act, Request
     from tests.sandbox.world import Company
 
@@ -90,6 +91,7 @@ def test_an_answer_that_cannot_be_read(company: Company, run: Run) -> None:
     assert run.leaks() == set()
 
 
+@about_secrets_manager
 def test_an_unexpected_error_whose_text_holds_the_password(company: Company, run: Run) -> None:
     """AWS's library fails on an answer and quotes it, once in every process that reads the new password."""
     struck = _garble_new_password(company)
@@ -100,11 +102,9 @@ def test_an_unexpected_error_whose_text_holds_the_password(company: Company, run
 
 
 def test_a_store_that_quotes_what_it_refuses(company: Company, run: Run) -> None:
-    refused = company.world.cloud.faults.add(
-        "secretsmanager:PutSecretValue", _quoting, where=_stages_a_candidate(company)
-    )
+    refused = company.store.quote_once()
     rotating.rotate(company)
-    assert refused.struck == 1
+    assert refused() == 1
     assert run.leaks() == set()
 
 
@@ -173,10 +173,6 @@ def _secret_in(request: Request) -> str:
     return "".join(base64.b64decode(str(value)).decode() for value in values)
 
 
-def _stages_a_candidate(company: Company) -> Callable[[AwsRequest], bool]:
-    return rotating.is_of_secret(company, VersionStages=["AWSPENDING"])
-
-
 def _garble_new_password(company: Company) -> set[str]:
     """Give the new password where a time belongs, once to each caller; return those who got it."""
     struck: set[str] = set()
@@ -191,7 +187,8 @@ def _garble_new_password(company: Company) -> set[str]:
         headers = tuple(pair for pair in answer.headers if pair[0].lower() != "content-length")
         return replace(answer, body=json.dumps(document).encode(), headers=headers)
 
-    is_store = rotating.is_of_secret(company)
+    assert isinstance(company.store, InSecretsManager)
+    is_store = company.store.is_about()
     company.world.cloud.faults.add(
         "secretsmanager:GetSecretValue", effect, times=None, where=lambda one: is_store(one) and _is_functions(one)
     )
@@ -200,7 +197,3 @@ def _garble_new_password(company: Company) -> set[str]:
 
 def _is_functions(request: AwsRequest) -> bool:
     return request.caller != PERSON
-
-
-def _quoting(request: AwsRequest, _act: AwsAct) -> Answer:
-    return error_answer(request.service, 400, "InvalidParameterException", f"cannot take {request.body.decode()}")

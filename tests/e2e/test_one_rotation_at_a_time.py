@@ -140,9 +140,7 @@ def test_a_later_generation_in_the_store_is_left_alone(company: Company, front: 
     held.wait_until_reached(rotating.PATIENCE)
     password = secrets.token_urlsafe(18)
     later = {"registry": company.name, "username": company.name, "password": password, "generation": LATER}
-    company.world.cloud.client("secretsmanager").put_secret_value(
-        SecretId=company.secret_name, SecretString=json.dumps(later), VersionStages=["AWSCURRENT"]
-    )
+    company.store.overtake(later)
     held.release()
     assert rotating.ended(company, arn).error == "AttentionNeeded"
     assert company.current() == password

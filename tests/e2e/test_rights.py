@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.companies import about_secrets_manager
 from tests.e2e.runs import Runs
 from tests.sandbox import iam
 
@@ -38,6 +39,8 @@ KEPT: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("Store", "secretsmanager:DescribeSecret"): ("distribute", "verify"),
     # More requests than one transaction closes.
     ("Ledger", "dynamodb:ConditionCheckItem"): ("report",),
+    # A store in Vault: these runs keep their passwords in Secrets Manager. test_vault's are looked at as well.
+    ("VaultLogin", "secretsmanager:GetSecretValue"): ("begin",),
     # A cluster of Amazon's own: none is played here.
     ("Clusters", "eks:DescribeCluster"): ("distribute",),
     # Designed, and not built yet: a daily look at what is left in the escrow, and signed evidence.
@@ -66,6 +69,7 @@ class TestEveryRun:
         denied = iam.forbidden(rights, made)
         assert not denied, "\n".join(denied)
 
+    @about_secrets_manager
     def test_no_role_allows_what_no_function_calls(self, rights: Rights, made: Made) -> None:
         kept = {(function, *right) for right, functions in KEPT.items() for function in functions}
         assert iam.unused(rights, made) == kept

@@ -136,8 +136,7 @@ def _into_request(company: Company, secret: str) -> None:
 
 
 def _into_store(company: Company, secret: str) -> None:
-    client = company.world.cloud.client("secretsmanager")
-    client.put_secret_value(SecretId=company.secret_name, SecretString=json.dumps({"token": secret}))
+    company.store.put({"token": secret})
 
 
 def _into_server(server: str) -> Plant:

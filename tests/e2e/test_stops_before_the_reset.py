@@ -96,19 +96,17 @@ def test_a_password_that_the_registry_does_not_take_any_more(company: Company) -
 
 
 def test_a_store_that_denies_writing(company: Company) -> None:
-    denied = company.world.cloud.faults.add(
-        "secretsmanager:PutSecretValue", refuse(), times=None, where=rotating.is_of_secret(company)
-    )
+    refused = company.store.refuse_writing()
     execution = rotating.request(company)
-    assert denied.struck
-    _stopped(execution, company, f"secretsmanager:PutSecretValue on the secret {company.secret_name}: AccessDenied")
+    assert refused()
+    _stopped(execution, company, company.store.denial)
 
 
 def test_a_store_that_does_not_exist(company: Company) -> None:
-    company.document["store"]["name"] = f"registries/{company.name}-other"
+    company.document["store"] = company.store.elsewhere
     company.push_plan()
     assert rotating.request(company).error == "NotReady"
-    assert "create-secret --name" in rotating.asked_for_a_person(company)
+    assert company.store.not_there in rotating.asked_for_a_person(company)
     _nothing_happened(company)
 
 
@@ -152,12 +150,10 @@ def test_an_optional_consumer_stops_nothing(company: Company) -> None:
 
 
 def test_once_it_is_mended_the_tick_goes_on_by_itself(company: Company) -> None:
-    broken = company.world.cloud.faults.add(
-        "secretsmanager:PutSecretValue", refuse(), times=None, where=rotating.is_of_secret(company)
-    )
+    refused = company.store.refuse_writing()
     assert rotating.request(company).error == "NotReady"
-    company.world.cloud.faults.clear()
-    assert broken.struck
+    company.store.allow_writing()
+    assert refused()
     assert rotating.tick(company).status == "SUCCEEDED"
     assert company.evidence()["outcome"] == "finished"
 
@@ -181,10 +177,8 @@ def test_a_leak_goes_on_without_the_unready_consumer_where_the_plan_says_so(new_
 
 def test_proceeding_never_waives_the_store(new_company: NewCompany) -> None:
     company = new_company(compromised={"unready_consumers": "proceed"})
-    company.world.cloud.faults.add(
-        "secretsmanager:PutSecretValue", refuse(), times=None, where=rotating.is_of_secret(company)
-    )
-    _stopped(rotating.rotate(company), company, "PutSecretValue")
+    company.store.refuse_writing()
+    _stopped(rotating.rotate(company), company, company.store.denial)
 
 
 def _stopped(execution: Execution, company: Company, *said: str) -> None:

@@ -19,13 +19,14 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from botocore.exceptions import ClientError
 
 from rekey.model.state import Outcome
 from tests.sandbox import demo_checks
-from tests.sandbox.demo_faults import Stopwatch, UnknownConsumerError, refuse_writes
+from tests.sandbox.company_store import StoreKind
+from tests.sandbox.demo_faults import UnknownConsumerError, refuse_writes
 from tests.sandbox.demo_places import places
 from tests.sandbox.demo_talk import PasteError, Talk
 from tests.sandbox.demo_view import View
@@ -65,17 +66,21 @@ class Demo:
     def run(self) -> int:
         """Return the exit status. Raises DemoError, OutError, PasteError, ServerMissingError, UnknownConsumerError."""
         self._clear_out()
-        table.fetch("registry", self.view.note)
+        wanted = {self.options.registry: "gitea", self.options.store: "vault"}
+        for server in ("registry", *(server for chosen, server in wanted.items() if chosen == server)):
+            table.fetch(server, self.view.note)
         began = time.monotonic()
         with (
             tempfile.TemporaryDirectory(prefix="rekey-demo-") as folder,
-            World(Path(folder)) as world,
+            World(Path(folder), store=self.options.store) as world,
             _undisturbed_end(),
         ):
             company = self._company(world)
+            vault = f", Vault {world.vault.door.host}" if self.options.store == "vault" else ""
+            functions = len(world.cloud.stack.functions)
             self.view.note(
-                f"sandbox started in {time.monotonic() - began:.1f} s: registry {world.registry.host}, control plane, "
-                f"GitHub, Kubernetes, webhook receiver, AWS with {len(world.cloud.stack.functions)} functions"
+                f"sandbox started in {time.monotonic() - began:.1f} s: registry {company.registry.host}{vault}, "
+                f"control plane, GitHub, Kubernetes, webhook receiver, AWS with {functions} functions"
             )
             return self._rotate(company, Path(folder))
 
@@ -105,7 +110,7 @@ class Demo:
         return company
 
     def _rotate(self, company: Company, private: Path) -> int:
-        outside = demo_checks.Outside(company, demo_checks.contents_of(company), Stopwatch(company.world))
+        outside = demo_checks.look(company)
         tags = sum(len(found) for found in outside.before.values())
         self.view.note(f"{NAME}: {len(outside.before)} repositories, {tags} tags, {len(places(company))} consumers")
         talk, watch = Talk(company, self.out, private), Watch(company)
@@ -245,9 +250,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--registry",
-        choices=("cloudraya", "manual"),
+        choices=("cloudraya", "gitea", "manual"),
         default="cloudraya",
-        help="reset by API (cloudraya), or by a person who clicks and pastes (manual)",
+        help="reset by API (cloudraya), by a Gitea that takes a password of ours and is the registry itself (gitea: "
+        "needs one, or Go to build it), or by a person who clicks and pastes (manual)",
+    )
+    parser.add_argument(
+        "--store",
+        choices=get_args(StoreKind),
+        default="secrets-manager",
+        help="where the password is kept: Secrets Manager (as moto plays it), or a real Vault",
     )
     parser.add_argument("--unattended", action="store_true", help="with manual: click and paste without a person")
     parser.add_argument("--out", metavar="FOLDER", default="out", help="where evidence and report go (out)")

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from rekey.model.verdict import ConsumerOutcome
+from tests.sandbox import demo_tokens
+from tests.sandbox.demo_faults import Stopwatch
 from tests.sandbox.demo_places import Place, places
 from tests.sandbox.images import Contents, Images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.sandbox.demo_faults import Stopwatch
     from tests.sandbox.world import Company
 
 _CLOCKS_MAY_DIFFER = 0.05  # seconds: the evidence is written in milliseconds, by other processes' clocks
@@ -45,11 +46,18 @@ class Outside:
     company: Company
     before: Contents
     stopwatch: Stopwatch
+    bearer: str | None = None
+    """A token that the demo itself got with the old password; None where the registry gives none."""
+
+
+def look(company: Company) -> Outside:
+    """Note what is so before the rotation."""
+    return Outside(company, contents_of(company), Stopwatch(company), demo_tokens.take(company))
 
 
 def contents_of(company: Company) -> Contents:
     """Return what the registry holds, read with the password of now."""
-    with Images(company.world.registry.url, company.name, company.current()) as images:
+    with Images(company.registry.url, company.username, company.current()) as images:
         return images.contents()
 
 
@@ -58,6 +66,7 @@ def check(evidence: Mapping[str, Any], files: Mapping[str, bytes], outside: Outs
     company = outside.company
     return [
         _old_password(evidence, company),
+        *_old_tokens(evidence, outside),
         _new_password(evidence, company),
         _contents(evidence, outside),
         *(_consumer(evidence, place, company) for place in places(company)),
@@ -65,13 +74,13 @@ def check(evidence: Mapping[str, Any], files: Mapping[str, bytes], outside: Outs
         _other_registry(company),
         _resets(evidence, company),
         _gap(evidence, outside),
-        _secrets(files, company),
+        _secrets(files, outside),
     ]
 
 
 def login(company: Company, password: str) -> str:
     """Return what the registry says of a password."""
-    answer = httpx.get(f"{company.world.registry.url}/v2/", auth=(company.name, password))
+    answer = httpx.get(f"{company.registry.url}/v2/", auth=(company.username, password))
     return {200: "accepted", 401: "refused"}.get(answer.status_code, f"answered {answer.status_code}")
 
 
@@ -80,9 +89,20 @@ def _old_password(evidence: Mapping[str, Any], company: Company) -> Check:
     return Check("old password", says or "not asked", seen, says in (None, seen), wanted=seen == "refused")
 
 
+def _old_tokens(evidence: Mapping[str, Any], outside: Outside) -> list[Check]:
+    """Try a token of the demo's own: the old password is dead, and what it had given may live on."""
+    if outside.bearer is None:
+        return []
+    found = next((one for one in evidence["old_tokens"]["tokens"] if one["kind"] == "bearer"), None)
+    says = (found and found["verdict"]) or "not tried"
+    seen = demo_tokens.shown(outside.company, outside.bearer)
+    until = f", until {found['ends']}" if found and found["ends"] else ""
+    return [Check("a token it had given", f"{says}{until}", seen, agrees=says in ("not tried", seen), wanted=True)]
+
+
 def _new_password(evidence: Mapping[str, Any], company: Company) -> Check:
     """Try what the store has, and compare it with what the control plane made."""
-    stored, made = company.current(), [reset.password for reset in company.world.cloudraya.resets(company.name)]
+    stored, made = company.current(), company.made
     says, seen = evidence["new_password"]["verdict"], login(company, stored)
     wanted = seen == "accepted" and made[-1:] == [stored]
     shown = seen if wanted or not made else f"{seen}, and it is not the one that was made"
@@ -154,8 +174,10 @@ def _gap(evidence: Mapping[str, Any], outside: Outside) -> Check:
     return Check("credential gap", f"{says:.2f} s", seen if closed else "still open", agrees, wanted=closed)
 
 
-def _secrets(files: Mapping[str, bytes], company: Company) -> Check:
+def _secrets(files: Mapping[str, bytes], outside: Outside) -> Check:
+    company = outside.company
     known = [
+        *([outside.bearer] if outside.bearer else []),
         company.first_password,
         company.current(),
         company.other_password,
@@ -163,6 +185,7 @@ def _secrets(files: Mapping[str, bytes], company: Company) -> Check:
         company.github_token,
         company.cluster_token,
         company.world.webhook_key,
+        *company.store.credentials,
     ]
     # As it is, and as JSON and HTML would write it: the generated password has quotes and backslashes in it.
     forms = {form.encode() for one in known for form in (one, json.dumps(one)[1:-1], html.escape(one))}

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from tests.sandbox import faults, github_limits, kubernetes_access
 from tests.sandbox.demo_places import repositories_of
+from tests.sandbox.gitea_door import sets_password
 from tests.sandbox.wire import Response
 
 if TYPE_CHECKING:
     from tests.sandbox.http_server import HttpServer
     from tests.sandbox.wire import Fault, Predicate, Request
-    from tests.sandbox.world import Company, World
+    from tests.sandbox.world import Company
 
 _GITHUB_SECRET = re.compile(r"/repos/([^/]+/[^/]+)/actions/secrets/\w+")
 
@@ -50,11 +51,14 @@ def refuse_writes(company: Company, entry: str) -> None:
 class Stopwatch:
     """Measures the credential gap at the services: from the reset's arrival to the answer of the last write."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, company: Company) -> None:
         self._reset_at: float | None = None
         self._written_at: float | None = None
-        reset = re.compile(r".*/(reset-password|change-password)")
-        _always(world.cloudraya, faults.call(self._reset), lambda request: bool(reset.fullmatch(request.path)))
+        world, reset = company.world, re.compile(r".*/(reset-password|change-password)")
+        if company.kind == "gitea":
+            _always(world.gitea_api, faults.call(self._reset), sets_password(company.username))
+        else:
+            _always(world.cloudraya, faults.call(self._reset), lambda request: bool(reset.fullmatch(request.path)))
         for service, method in ((world.github, "PUT"), (world.kubernetes, "PUT"), (world.receiver, "POST")):
             _always(service, faults.call(self._written, acted=True), _by_method(method))
 

@@ -28,13 +28,9 @@ _COMMAND_LINE_NEEDS = (
 )
 # A generated password holds quotes, backslashes and dollar signs: it goes through pipes, never through a command line.
 _FUNCTIONS = """\
-registry_password() {{ {python} -c {read} {secret}; }}
+registry_password() {{ {read}; }}
 registry_curl() {{ registry_password | {python} -c {configure} {user} | curl -sS --config - "$@"; }}
 """
-_READ = """\
-import boto3, json, sys
-stored = boto3.client("secretsmanager").get_secret_value(SecretId=sys.argv[1])["SecretString"]
-print(json.loads(stored)["password"], end="")"""
 _CONFIGURE = """\
 import json, sys
 print("user = " + json.dumps(sys.argv[1] + ":" + sys.stdin.read()))"""
@@ -57,13 +53,14 @@ class Talk:
 
     def write_environment(self) -> None:
         """Write where `aws` and `rekey` find the sandbox, and a shell function that gives the password of now."""
-        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self._environment().items()]
+        environment, read = self._company.store.reading()
+        exported = {**self._environment(), **environment}
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in exported.items()]
         functions = _FUNCTIONS.format(
             python=shlex.quote(sys.executable),
-            read=shlex.quote(_READ),
+            read=shlex.join(read),
             configure=shlex.quote(_CONFIGURE),
-            secret=shlex.quote(self._company.secret_name),
-            user=shlex.quote(self._company.name),
+            user=shlex.quote(self._company.username),
         )
         self._file.write_text("".join(lines) + functions, encoding="utf-8")
 
@@ -74,7 +71,7 @@ class Talk:
     def to_look(self) -> list[str]:
         """Return what a person may try against the running sandbox."""
         company = self._company
-        host, user = company.world.registry.host, company.name
+        host, user = company.registry.host, company.username
         image = company.document["registry"]["repositories"][0]
         auth = f"--tls-verify=false --authfile {shlex.quote(str(self._auth))}"
         return [

@@ -100,6 +100,11 @@ class Gitea(ServerProcess):
         """Change a password: the old one is dead when this returns."""
         self.change_user(name, password=password, must_change_password=False)
 
+    def lets_in(self, name: str, password: str) -> bool:
+        """Whether the registry takes a login."""
+        answer = httpx.get(f"{self.url}/v2/", auth=(name, password), timeout=_REQUEST_WITHIN, trust_env=False)
+        return answer.is_success
+
     def token(self, name: str, password: str, scopes: Sequence[str] = ("all",)) -> str:
         """Return a new personal access token of a user, as in `scopes=["read:package"]`."""
         made = self._client.post(

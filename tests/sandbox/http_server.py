@@ -300,6 +300,7 @@ class _Connection(BaseHTTPRequestHandler):
             query=httpx.QueryParams(target.query),
             headers=httpx.Headers(self.headers.items()),
             body=self.rfile.read(int(self.headers.get("Content-Length", "0"))),
+            peer=self.client_address[1],
         )
         response = self.server.owner.serve(request)
         if response is None:
@@ -307,7 +308,7 @@ class _Connection(BaseHTTPRequestHandler):
         else:
             self._send(response)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the base class's names
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_LIST = _serve  # noqa: N815 - the base class's names
 
     def _send(self, response: Response) -> None:
         self.send_response(response.status)

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 import bcrypt
+import httpx
 
 from tests.sandbox.server_process import ServerProcess
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BCRYPT_COST = 5  # htpasswd's own default: a login costs 1 ms here
+_LOGIN_WITHIN = 10.0  # seconds
 _LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
 
@@ -69,6 +71,10 @@ class Registry(ServerProcess):
             if name not in self._hashes:
                 raise KeyError(name)
             self._hash(name, password)
+
+    def lets_in(self, name: str, password: str) -> bool:
+        """Whether a login succeeds."""
+        return httpx.get(f"{self.url}/v2/", auth=(name, password), timeout=_LOGIN_WITHIN).status_code == httpx.codes.OK
 
     def _hash(self, name: str, password: str) -> None:
         self._hashes[name] = bcrypt.hashpw(password.encode(), bcrypt.gensalt(_BCRYPT_COST)).decode()

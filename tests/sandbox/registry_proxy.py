@@ -1,47 +1,18 @@
-"""A door before the sandbox's registry: requests to it are numbered with all others, and faults strike here."""
+"""The door before the sandbox's registry."""
 
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-import httpx
-
-from tests.sandbox.http_server import HttpServer
-from tests.sandbox.wire import Request, Response
+from tests.sandbox.proxy import Proxy
 
 if TYPE_CHECKING:
-    from tests.sandbox.registry import Registry
-
-_TIMEOUT = 10.0  # seconds
-_OF_ONE_CONNECTION = frozenset({"connection", "content-length", "transfer-encoding"})
+    from tests.sandbox.wire import Request
 
 
-class RegistryProxy(HttpServer):
-    """Passes everything on to a registry, which sees the name of this door in `Host`."""
-
-    def __init__(self, registry: Registry) -> None:
-        super().__init__()
-        self._registry = registry
-
-    def start(self) -> Self:
-        """Open the door."""
-        self._client = httpx.Client(base_url=self._registry.url, timeout=_TIMEOUT)
-        return super().start()
-
-    def stop(self) -> None:
-        """Close the door."""
-        super().stop()
-        self._client.close()
-
-    def act(self, request: Request) -> Response:
-        """Pass one request on."""
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _OF_ONE_CONNECTION}
-        answer = self._client.request(
-            request.method, request.path, params=dict(request.query), headers=headers, content=request.body
-        )
-        kept = {name: value for name, value in answer.headers.items() if name.lower() not in _OF_ONE_CONNECTION}
-        return Response(answer.status_code, answer.content, kept)
+class RegistryProxy(Proxy):
+    """Passes everything on to a registry."""
 
 
 def shown(request: Request) -> tuple[str, str]:

@@ -89,6 +89,12 @@ class TokenRegistry(Registry):
         super().close()
         self.tokens.close()
 
+    def lets_in(self, name: str, password: str) -> bool:
+        """Whether the token server gives a token."""
+        query, pair = {"service": SERVICE}, (name, password)
+        answer = httpx.get(self.tokens.realm, params=query, auth=pair, timeout=_REQUEST_WITHIN, trust_env=False)
+        return answer.is_success
+
     def token(self, username: str, password: str, *scopes: str, offline: bool = False) -> dict[str, object]:
         """Return the token server's answer: `access_token`, `expires_in`, and `refresh_token` where it is asked for.
 

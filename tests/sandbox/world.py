@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from rekey.records.plans import plan_key, to_stored
 from tests.sandbox.aws import Cloud, Execution
 from tests.sandbox.cloudraya import CloudRaya
+from tests.sandbox.company_store import CompanyStore, InSecretsManager, StoreKind
+from tests.sandbox.gitea import Gitea
+from tests.sandbox.gitea_door import GiteaDoor
 from tests.sandbox.github import GitHub
 from tests.sandbox.harbor import Harbor
 from tests.sandbox.harbor_robots import PREFIX
@@ -25,6 +29,9 @@ from tests.sandbox.kubernetes import Kubernetes
 from tests.sandbox.kubernetes_door import KubernetesDoor
 from tests.sandbox.readme_role import readme_rule
 from tests.sandbox.registry import Registry
+from tests.sandbox.token_registry import TokenRegistry
+from tests.sandbox.vault_company import InVault
+from tests.sandbox.vault_service import VaultService
 from tests.sandbox.webhook_receiver import WebhookReceiver, new_secret
 from tests.servers import table
 
@@ -52,8 +59,29 @@ SHORT: Mapping[str, str] = {
 OTHER_REGISTRY = "ghcr.example"
 """Another registry in the same pull secrets: its password is none of Rekey's business."""
 
-Kind = Literal["cloudraya", "harbor", "manual"]
+Kind = Literal["cloudraya", "harbor", "gitea", "manual"]
 ClusterKind = Literal["simulator", "kube-apiserver"]
+
+
+class ImageRegistry(Protocol):
+    """Where a company's images are, and who is let in there."""
+
+    @property
+    def url(self) -> str:
+        """The base address, without a slash at its end."""
+
+    @property
+    def host(self) -> str:
+        """Its name in image references and `auths` keys."""
+
+    def add_user(self, name: str, password: str) -> None:
+        """Add a user."""
+
+    def set_password(self, name: str, password: str) -> None:
+        """Change a password."""
+
+    def lets_in(self, name: str, password: str) -> bool:
+        """Whether a login succeeds."""
 
 
 @dataclass
@@ -62,9 +90,11 @@ class Company:
 
     world: World
     name: str
+    kind: Kind
     username: str
     """The registry's name, or that of a robot account of Harbor."""
     document: dict[str, Any]
+    registry: ImageRegistry
     first_password: str
     other_password: str
     admin_password: str
@@ -72,6 +102,7 @@ class Company:
     cluster_token: str
     repositories: list[str]
     pull_secrets: list[tuple[str, str]]
+    store: CompanyStore
     topic: str = ""
     robot_id: int = 0
     """The robot account's number at Harbor."""
@@ -79,7 +110,7 @@ class Company:
 
     @property
     def secret_name(self) -> str:
-        """Name of the secret that the password is stored in."""
+        """Name of the secret, or path in Vault, that the password is stored in."""
         return f"registries/{self.name}"
 
     def push_plan(self) -> str:
@@ -91,13 +122,7 @@ class Company:
 
     def current(self) -> str:
         """Return the password that the store calls current."""
-        return str(self._stored()["password"])
-
-    def _stored(self) -> dict[str, Any]:
-        client = self.world.cloud.client("secretsmanager")
-        answer = client.get_secret_value(SecretId=self.secret_name, VersionStage="AWSCURRENT")
-        stored: dict[str, Any] = json.loads(answer["SecretString"])
-        return stored
+        return str(self.store.in_force()["password"])
 
     def github_secrets(self) -> dict[str, str]:
         """Return what a job of each repository would see."""
@@ -107,7 +132,7 @@ class Company:
         """Return what each pull secret has for this registry."""
         found: dict[str, str] = {}
         for namespace, name in self.pull_secrets:
-            entry: Any = self.world.kubernetes.auths(namespace, name)[self.world.registry.host]
+            entry: Any = self.world.kubernetes.auths(namespace, name)[self.registry.host]
             found[f"{namespace}/{name}"] = str(entry["password"])
         return found
 
@@ -154,15 +179,27 @@ class Company:
         return found
 
     @property
+    def made(self) -> list[str]:
+        """Every password that was put in force at the control plane, in order."""
+        match self.kind:
+            case "harbor":
+                return self.world.harbor.sets(self.robot_id)
+            case "gitea":
+                return self.world.gitea_api.sets(self.username)
+            case _:
+                return [reset.password for reset in self.world.cloudraya.resets(self.name)]
+
+    @property
     def resets(self) -> int:
         """How many resets happened at the control plane."""
-        if self.robot_id:
-            return len(self.world.harbor.sets(self.robot_id))
-        return len(self.world.cloudraya.resets(self.name))
+        return len(self.made)
 
 
 class World:
-    """Starts everything, as a context manager."""
+    """Starts everything, as a context manager; Vault when the first company wants it.
+
+    `store`: where companies keep their passwords that do not say so themselves.
+    """
 
     def __init__(
         self,
@@ -171,12 +208,19 @@ class World:
         settings: HostSettings | None = None,
         *,
         cluster: ClusterKind = "simulator",
+        store: StoreKind = "secrets-manager",
     ) -> None:
         self._cluster = cluster
         self._exit = ExitStack()
+        self._vault: VaultService | None = None
+        self._store = store
+        self._companies: dict[str, Company] = {}
         self._workdir = workdir
         self._overrides = {**SHORT, **(overrides or {})}
         self._settings = settings
+        self._starting = threading.RLock()
+        self._gitea_api: GiteaDoor | None = None
+        self._token_registry: TokenRegistry | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as starting:
@@ -210,21 +254,74 @@ class World:
         return KubernetesDoor(starting.enter_context(KubeApi(*programs)))
 
     @property
+    def vault(self) -> VaultService:
+        """The Vault, started when it is first asked for. Raises `ServerMissingError`."""
+        if self._vault is None:
+            self._vault = self._exit.enter_context(VaultService(table.find("vault")))
+        return self._vault
+
+    @property
     def bucket(self) -> str:
         """Name of the stack's bucket."""
         return self.cloud.stack.buckets[0].name
 
-    def company(self, name: str, kind: Kind = "cloudraya", *, org: str = "", adopted: bool = True) -> Company:
+    @property
+    def gitea(self) -> Gitea:
+        """A Gitea, started when it is first asked for: it takes seconds."""
+        return self.gitea_api.gitea
+
+    @property
+    def gitea_api(self) -> GiteaDoor:
+        """The door before Gitea's API: it is Gitea's control plane, and faults strike here."""
+        with self._starting:
+            if self._gitea_api is None:
+                gitea = self._exit.enter_context(Gitea(table.fetch("gitea", lambda _: None)))
+                self._gitea_api = self._exit.enter_context(GiteaDoor(gitea))
+            return self._gitea_api
+
+    def clear_faults(self) -> None:
+        """Lift every fault, of AWS and of every server that was started."""
+        self.cloud.faults.clear()
+        servers = (self.cloudraya, self.harbor, self.github, self.kubernetes, self.receiver, self._gitea_api)
+        for server in servers:
+            if server is not None:
+                server.clear_faults()
+        if self._vault is not None:
+            self._vault.door.clear_faults()
+
+    @property
+    def token_registry(self) -> TokenRegistry:
+        """A registry behind a token server, started when it is first asked for."""
+        with self._starting:
+            if self._token_registry is None:
+                programs = (table.fetch(name, lambda _: None) for name in ("registry", "token-server"))
+                self._token_registry = self._exit.enter_context(TokenRegistry(*programs))
+            return self._token_registry
+
+    def company(  # noqa: PLR0913 (everything a company may differ in)
+        self,
+        name: str,
+        kind: Kind = "cloudraya",
+        *,
+        org: str = "",
+        adopted: bool = True,
+        registry: ImageRegistry | None = None,
+        store: StoreKind | None = None,
+    ) -> Company:
         """Set a company up: registry, images, control plane, consumers, credentials, plan.
 
-        `adopted`: the store holds the password already; else nobody told it.
+        `adopted`: the store holds the password already; else nobody told it. `registry`: where its images are, if not
+        where most companies' are. `store`: else the world's.
         """
         org = org or f"org-{name}"
         first, other, admin = (secrets.token_urlsafe(18) for _ in range(3))
         username = f"{PREFIX}shop+{name}" if kind == "harbor" else name
-        self.registry.add_user(username, first)
-        push_samples(self.registry.url, username, first)
-        robot_id = self._manage(kind, name, first, admin)
+        place: ImageRegistry = registry or (self.gitea if kind == "gitea" else self.registry)
+        place.add_user(username, first)
+        # Gitea and the token server give a user what is under its own name.
+        images = namespace_of(username) if place is self.registry else username
+        push_samples(place.url, username, first, namespace=images)
+        robot_id = self._manage(kind, name, first, admin, place)
         repositories = [f"{org}/web", f"{org}/svc-billing", f"{org}/svc-search"]
         for repository in repositories:
             self.github.add_repository(repository)
@@ -234,7 +331,7 @@ class World:
         for namespace, secret in pull_secrets:
             self.kubernetes.add_namespace(namespace)
             auths: JsonObject = {
-                self.registry.host: {"username": username, "password": first},
+                place.host: {"username": username, "password": first},
                 OTHER_REGISTRY: {"username": "robot", "password": other},
             }
             self.kubernetes.add_pull_secret(namespace, secret, auths)
@@ -242,8 +339,10 @@ class World:
         company = Company(
             world=self,
             name=name,
+            kind=kind,
             username=username,
             document={},
+            registry=place,
             first_password=first,
             other_password=other,
             admin_password=admin,
@@ -251,27 +350,38 @@ class World:
             cluster_token=self.kubernetes.access.create_token(f"rekey-{name}", *rules),
             repositories=repositories,
             pull_secrets=pull_secrets,
+            store=self._keep(name, store or self._store),
             robot_id=robot_id,
         )
+        self._companies[name] = company
         self._credentials(company)
         company.topic = self.cloud.client("sns").create_topic(Name=f"rekey-{name}")["TopicArn"]
-        company.document = self._document(company, org, kind)
-        store = self.cloud.client("secretsmanager")
-        store.create_secret(Name=company.secret_name)
+        company.document = self._document(company, org, images)
         if adopted:
-            store.put_secret_value(
-                SecretId=company.secret_name, SecretString=json.dumps({"username": username, "password": first})
-            )
+            company.store.put({"username": username, "password": first})
         company.push_plan()
         return company
 
-    def _manage(self, kind: Kind, name: str, password: str, admin: str) -> int:
+    def _keep(self, name: str, kind: StoreKind) -> CompanyStore:
+        """Prepare the place for a company's password."""
+        place = f"registries/{name}"
+        if kind == "secrets-manager":
+            return InSecretsManager(self.cloud, place)
+        store = InVault(self.vault, self.cloud, name, place)
+        self.put_credential(f"rekey/vault-{name}", name, self.vault.door.host, **store.login)
+        return store
+
+    def _manage(self, kind: Kind, name: str, password: str, admin: str, place: ImageRegistry) -> int:
         """Put a registry's user under its control plane; returns its number at Harbor."""
         if kind == "harbor":
             self.harbor.add_user(f"rekey-{name}", admin, {"read", "update"})
-            return self.harbor.add_robot(name, password, project="shop", accounts=self.registry).id
+            return self.harbor.add_robot(name, password, project="shop", accounts=place).id
+        if kind == "gitea":
+            self.gitea.add_user(f"rekey-{name}", admin)
+            self.gitea.change_user(f"rekey-{name}", admin=True)
+            return 0
         self.cloudraya.add_login(f"rekey@{name}.example", admin)
-        self.cloudraya.add_registry(name, name, self.registry)
+        self.cloudraya.add_registry(name, name, place)
         return 0
 
     def put_credential(self, name: str, registry: str, host: str, **fields: str) -> None:
@@ -280,10 +390,10 @@ class World:
         self.cloud.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(document))
 
     def _credentials(self, company: Company) -> None:
-        name, password = company.name, company.admin_password
-        if company.robot_id:
-            who = {"username": f"rekey-{name}", "password": password}
-            self.put_credential(f"rekey/{name}-api", name, self.harbor.host, **who)
+        name, password, kind = company.name, company.admin_password, company.kind
+        if kind in ("harbor", "gitea"):
+            host = self.harbor.host if kind == "harbor" else self.gitea_api.host
+            self.put_credential(f"rekey/{name}-api", name, host, username=f"rekey-{name}", password=password)
         else:
             who = {"email": f"rekey@{name}.example", "password": password}
             self.put_credential(f"rekey/{name}-api", name, self.cloudraya.host, **who)
@@ -291,22 +401,24 @@ class World:
         self.put_credential(f"rekey/{name}-cluster", name, self.kubernetes.host, token=company.cluster_token)
         self.put_credential(f"rekey/{name}-webhook", name, self.receiver.host, key=self.webhook_key)
 
-    def _document(self, company: Company, org: str, kind: Kind) -> dict[str, Any]:
-        name = company.name
+    def _document(self, company: Company, org: str, images: str) -> dict[str, Any]:
+        name, kind = company.name, company.kind
         registry: dict[str, Any] = {
             "name": name,
             "type": kind,
-            "endpoint": self.registry.url,
+            "endpoint": company.registry.url,
             "username": company.username,
-            "repositories": [f"{namespace_of(company.username)}/{each}" for each in ("api", "web", "worker")],
+            "repositories": [f"{images}/{each}" for each in ("api", "web", "worker")],
+            **({"token_host": company.registry.tokens.url} if isinstance(company.registry, TokenRegistry) else {}),
         }
         if kind == "manual":
             registry["where"] = "open the registry in the console and choose Change Password"
-        elif kind == "harbor":
+        elif kind in ("harbor", "gitea"):
+            of_robot = {"robot_id": company.robot_id} if kind == "harbor" else {}
             registry["api"] = {
                 "login": {"secret": f"rekey/{name}-api"},
-                "robot_id": company.robot_id,
-                "url": self.harbor.url,
+                **of_robot,
+                "url": self.harbor.url if kind == "harbor" else self.gitea_api.url,
                 "timeout": "3s",
                 "settle": "1s",
             }
@@ -316,7 +428,7 @@ class World:
         github_auth = {"auth": {"secret": f"rekey/{name}-github"}}
         return {
             "registry": registry,
-            "store": {"type": "secrets-manager", "name": company.secret_name},
+            "store": company.store.part,
             "accepts": {
                 "siem": ["compromised"],
                 "console": ["requested", "lost", "personnel_change"],
@@ -343,10 +455,4 @@ class World:
     def _read_reference(self, payload: JsonObject) -> str:
         """Read what a webhook's reference points at, as its receiver would."""
         data: Any = payload["data"]
-        reference = data["store"]
-        client = self.cloud.client("secretsmanager")
-        try:
-            answer = client.get_secret_value(SecretId=reference["name"], VersionId=reference["version"])
-        except client.exceptions.ResourceNotFoundException:
-            raise LookupError(reference["name"]) from None
-        return str(json.loads(answer["SecretString"])["password"])
+        return str(self._companies[data["registry"]].store.look_up(data["store"])["password"])

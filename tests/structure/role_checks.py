@@ -119,8 +119,8 @@ def webhook(template: Template) -> list[str]:
 
 def secrets(template: Template) -> list[str]:
     """Find secrets that a function may read and does not need, or may write outside the store's prefix."""
-    store, own = "${StoreSecretPrefix}*", ":secret:rekey/*"
-    readers = {"begin": {store}, "verify": {store, own}, "reset": {store, own}, "distribute": {store, own}}
+    store, own, vault = "${StoreSecretPrefix}*", ":secret:rekey/*", ":secret:rekey/vault-*"
+    readers = {"begin": {store, vault}, "verify": {store, own}, "reset": {store, own}, "distribute": {store, own}}
     found = []
     for name, allowed in policies.of_functions(template).items():
         for statement in allowed:
@@ -129,6 +129,7 @@ def secrets(template: Template) -> list[str]:
             known = readers.get(name, set())
             if not all(any(resource.endswith(f'{end}"}}') for end in known) for resource in statement.resources):
                 found.append(f"{name}: {', '.join(statement.actions)} on {', '.join(statement.resources)}")
-            if statement.actions != ("secretsmanager:GetSecretValue",) and own in "".join(statement.resources):
+            reads = statement.actions == ("secretsmanager:GetSecretValue",)
+            if not reads and ":secret:rekey/" in "".join(statement.resources):
                 found.append(f"{name} may do more than read Rekey's own credentials")
     return found

@@ -102,6 +102,20 @@ HARBOR_REGISTRY: Document = {
         "settle": "1m",
     },
 }
+VAULT_STORE: Document = {
+    "type": "vault",
+    "address": "https://vault.example.com:8200",
+    "path": "registries/prod-images",
+    "auth": {"approle": {"secret": "rekey/vault-approle"}},
+}
+GITEA_REGISTRY: Document = {
+    "name": "prod-images",
+    "type": "gitea",
+    "endpoint": "gitea.example.com",
+    "username": "deploy",
+    "repositories": ["deploy/web"],
+    "api": {"url": "https://gitea.example.com/git", "login": {"secret": "rekey/gitea"}, "settle": "1m"},
+}
 MANUAL_REGISTRY: Document = {
     "name": "by-hand",
     "type": "manual",

@@ -231,7 +231,7 @@ def test_a_problem_is_json_too(plan: Path) -> None:
             "file": str(plan),
             "line": 3,
             "key": "registry.type",
-            "problem": "unknown type: known are http, cloudraya, harbor, manual",
+            "problem": "unknown type: known are http, cloudraya, harbor, gitea, manual",
         }
     ]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rekey.model.old_token import OldToken, TokenKind
 from rekey.model.request import Reason, RequestState
 from rekey.model.rotation import Again, Attempt, AttemptKind, AttemptOutcome, Phase
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
@@ -97,7 +98,9 @@ def test_all_of_it_as_json(stack: FakeStack) -> None:
             }
         ],
         "old_password": "refused",
+        "old_tokens": [],
         "new_password": "accepted",
+        "warnings": [],
         "contents_unchanged": True,
         "consumers": [
             {"name": "web-ci", "type": "github-secret", "outcome": "updated", "verdict": "written", "reason": ""}
@@ -178,6 +181,31 @@ def test_consumers_follow_with_their_reasons(stack: FakeStack) -> None:
     )
     lines = run("status", "prod-images").stdout.splitlines()
     assert lines[-2:] == ["deploy-bot\tupdated\twritten\t", "web-ci\tfailed\tunknown\t401: give the app access"]
+
+
+def test_what_outlives_the_password_is_said(stack: FakeStack) -> None:
+    """The tokens that are known to be alive, and what was seen at the registry before the reset."""
+    stack.push()
+    bearer = OldToken(kind=TokenKind.BEARER, taken_at=NOW, ends_at=NOW + timedelta(hours=24))
+    refresh = OldToken(kind=TokenKind.REFRESH, taken_at=NOW)
+    tried = [one.tried(LoginVerdict.ACCEPTED, "", NOW) for one in (bearer, refresh)]
+    warnings = ("anybody may pull acme/web", "a personal access token")
+    stack.rotation(Phase.DELIVERING, promoted_at=NOW, old_tokens=(*tried, bearer), warnings=warnings)
+    said = facts()["still accepted"]
+    until = (NOW + timedelta(hours=24)).astimezone()
+    assert (
+        said
+        == f"a bearer token of it, until {until:%Y-%m-%d %H:%M}; a refresh token of it, and nothing says until when"
+    )
+    assert facts()["warning"] == warnings[1]
+    assert f"warning:\t{warnings[0]}" in run("status", "prod-images").stdout
+    document = json.loads(run("status", "prod-images", "--json").stdout)
+    assert document["warnings"] == list(warnings)
+    assert document["old_tokens"] == [
+        {"kind": "bearer", "verdict": "accepted", "ends": "2026-02-01T12:00:00.000Z"},
+        {"kind": "refresh", "verdict": "accepted", "ends": None},
+        {"kind": "bearer", "verdict": None, "ends": "2026-02-01T12:00:00.000Z"},
+    ]
 
 
 def test_a_closed_request_is_not_shown(stack: FakeStack) -> None:

@@ -262,6 +262,7 @@ class TestPublic:
     def test_is_proven_by_a_closed_one(self) -> None:
         password = fresh()
         with Scripted(lambda request: self.answer(request, password)) as server:
-            adapter = at(server.url, repositories=["acme/closed"])
-            assert adapter.login(password).verdict is LoginVerdict.ACCEPTED
-            assert adapter.login(fresh()).verdict is LoginVerdict.REFUSED
+            for named in (["acme/closed"], ["acme/open", "acme/closed"]):
+                adapter = at(server.url, repositories=named)
+                assert adapter.login(password).verdict is LoginVerdict.ACCEPTED
+                assert adapter.login(fresh()).verdict is LoginVerdict.REFUSED

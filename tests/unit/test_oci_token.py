@@ -165,7 +165,8 @@ class OpaqueRegistry(HttpServer):
         )
         if known:
             return Response.json({"name": self.repository, "tags": ["1"]}, headers=API)
-        return Response.json({}, 401, {"WWW-Authenticate": f'Bearer realm="{self._tokens.url}/token"'})
+        realm = f'Bearer realm="{self._tokens.url}/token",service="registry"'
+        return Response.json({}, 401, {"WWW-Authenticate": realm})
 
 
 @pytest.mark.parametrize(
@@ -186,6 +187,25 @@ def test_a_token_that_says_nothing_is_tried(
         adapter = at(registry.url, token_host=tokens.url, repositories=["shop/web"])
         assert adapter.login(password).verdict is right
         assert adapter.login(fresh()).verdict is wrong
+
+
+def test_a_public_repository_is_passed_over() -> None:
+    """It proves nothing, and the next one of the plan may."""
+    manners = Manners(strict=False, strict_without_scope=False, public=("shop/open",), opaque=True)
+    with TokenServer(manners) as tokens, OpaqueRegistry(tokens, "shop/web") as registry:
+        password = fresh()
+        tokens.users[USER] = password.reveal()
+        adapter = at(registry.url, token_host=tokens.url, repositories=["shop/open", "shop/web"])
+        login = adapter.login(password)
+        assert (login.verdict, "shop/web" in login.detail) == (LoginVerdict.ACCEPTED, True)
+        assert adapter.login(fresh()).verdict is LoginVerdict.INCONCLUSIVE
+
+
+def test_a_right_of_pushing_into_a_public_repository_is_one(behind: Behind) -> None:
+    """A token may grant more than anybody's where everything may be pulled."""
+    names = list(behind.contents)
+    behind.tokens.manners = Manners(strict=False, strict_without_scope=False, public=tuple(names))
+    assert behind.login(behind.password, *names) is LoginVerdict.ACCEPTED
 
 
 @pytest.mark.parametrize(

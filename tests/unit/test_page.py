@@ -334,3 +334,39 @@ def test_page_adds_nothing_heavy_to_a_cold_start() -> None:
     code = "import sys, rekey.page; print([name for name in ('jinja2', 'boto3', 'httpx') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class TestOldTokens:
+    """Two statements: the old password is dead, and nobody who had it can pull."""
+
+    @staticmethod
+    def token(**fields: object) -> dict[str, object]:
+        given = {"kind": "bearer", "verdict": "accepted", "taken": "2026-11-24T16:23:25.100Z"}
+        return {**given, "ends": "2026-11-25T16:23:25.000Z", "tried": None, "note": "opens GET /v2/", **fields}
+
+    def test_one_that_outlived_it_is_bad_and_says_until_when(self) -> None:
+        found = read(old_tokens={"note": "", "tokens": [self.token()]})
+        assert "A bearer token of the old password still accepted" in found.text
+        assert ("datetime", "2026-11-25T16:23:25.000Z") in found.attributes
+        assert ("class", "value bad") in found.attributes
+
+    def test_one_that_says_no_end(self) -> None:
+        found = read(old_tokens={"note": "", "tokens": [self.token(kind="refresh", ends=None)]})
+        assert "A refresh token of the old password still accepted nothing says when it ends" in found.text
+
+    @pytest.mark.parametrize(
+        ("verdict", "said"), [("refused", "refused"), (None, "not tried"), ("unreachable", "unreachable")]
+    )
+    def test_one_that_did_not_or_may_not_have(self, verdict: str | None, said: str) -> None:
+        found = read(old_tokens={"note": "", "tokens": [self.token(verdict=verdict)]})
+        assert f"A bearer token of the old password {said}" in found.text
+        assert "still accepted" not in found.text
+
+    def test_why_there_is_none(self) -> None:
+        assert (
+            "Tokens of the old password none it gives none"
+            in read(old_tokens={"note": "it gives none", "tokens": []}).text
+        )
+
+    def test_what_is_not_said_is_left_out(self) -> None:
+        assert "of the old password" not in read().text

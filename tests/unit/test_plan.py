@@ -11,10 +11,30 @@ from typing import Any
 import pytest
 
 from rekey.errors import FormatUnknown, PlanInvalid
-from rekey.model.plan import EksCluster, GitHubSecret, KubernetesPullSecret, read
+from rekey.model.plan import (
+    EksCluster,
+    GitHubSecret,
+    KubernetesPullSecret,
+    VaultAppRole,
+    VaultAws,
+    VaultJwt,
+    VaultKubernetes,
+    VaultStore,
+    VaultToken,
+    read,
+)
 from rekey.model.request import Reason
 from rekey.records.plans import from_stored, to_stored
-from tests.unit.plan_documents import HARBOR_REGISTRY, HTTP_REGISTRY, MANUAL_REGISTRY, REMOVED, changed, good
+from tests.unit.plan_documents import (
+    GITEA_REGISTRY,
+    HARBOR_REGISTRY,
+    HTTP_REGISTRY,
+    MANUAL_REGISTRY,
+    REMOVED,
+    VAULT_STORE,
+    changed,
+    good,
+)
 
 EMPTY = "is empty: write a value, or leave the key out"
 DURATION = "must be a number and a unit, such as `90s`, `20 minutes`, `24h` or `30 days`"
@@ -46,10 +66,74 @@ def test_a_good_plan_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "registry", [HTTP_REGISTRY, HARBOR_REGISTRY, MANUAL_REGISTRY], ids=["http", "harbor", "manual"]
+    "registry",
+    [HTTP_REGISTRY, HARBOR_REGISTRY, GITEA_REGISTRY, MANUAL_REGISTRY],
+    ids=["http", "harbor", "gitea", "manual"],
 )
 def test_every_kind_of_registry_is_read(registry: dict[str, Any]) -> None:
     assert read(changed(("registry", registry))).registry.type == registry["type"]
+
+
+@pytest.mark.parametrize(
+    ("auth", "kind"),
+    [
+        ({"approle": {"secret": "rekey/vault-approle"}}, VaultAppRole),
+        ({"aws": "rekey", "server_id": "vault.example.com", "mount": "aws/prod"}, VaultAws),
+        ({"jwt": {"secret": "rekey/vault-jwt"}, "role": "rekey"}, VaultJwt),
+        ({"kubernetes": {"secret": "rekey/vault-jwt"}, "role": "rekey"}, VaultKubernetes),
+        ({"token": {"secret": "rekey/vault-token"}}, VaultToken),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value.__name__,
+)
+def test_every_way_into_vault_is_read(auth: dict[str, Any], kind: type[object]) -> None:
+    store = read(changed(("store", {**VAULT_STORE, "auth": auth, "namespace": "team/a"}))).store
+    assert isinstance(store, VaultStore)
+    assert isinstance(store.auth, kind)
+    assert (store.mount, store.namespace) == ("secret", "team/a")
+
+
+NAMES = "must be names with `/` between them and none at the ends: letters, digits and any of `_.-`, no dot first"
+VAULT_SECRET = "must be the name of a secret that begins with `rekey/vault-`, such as `rekey/vault-approle`"  # noqa: S105
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"type": "valt"}, ["store.type: unknown type: did you mean `vault`?"]),
+        ({"type": REMOVED}, ["store.type: missing: write `secrets-manager` or `vault`"]),
+        ({"address": REMOVED}, ["store.address: missing"]),
+        ({"adress": "x"}, ["store.adress: unknown key: did you mean `address`?"]),
+        ({"address": "http://vault:8200"}, ["store.address: plain http would send credentials readable: use https"]),
+        ({"mount": "secret/"}, [f"store.mount: {NAMES}"]),
+        ({"path": "/a"}, [f"store.path: {NAMES}"]),
+        ({"path": "a/../b"}, [f"store.path: {NAMES}"]),
+        ({"path": "a b"}, [f"store.path: {NAMES}"]),
+        ({"path": "a" * 256}, ["store.path: must be at most 255 characters long"]),
+        (
+            {"path": "rekey/x"},
+            ["store.path: must not begin with `rekey/`: what Rekey keeps for itself is there, and no reader looks"],
+        ),
+        (
+            {"path": "data/x"},
+            ["store.path: leave `data/` out: that is part of Vault's URLs, not of the path, as in `vault kv get`"],
+        ),
+        ({"namespace": "/team"}, [f"store.namespace: {NAMES}"]),
+        ({"ca": "MIIB"}, ["store.ca: must be a certificate in PEM form"]),
+        ({"auth": {}}, ["store.auth.approle: missing"]),
+        ({"auth": "token"}, [f"store.auth: {PAIRS}"]),
+        ({"auth": {"approle": {"secret": "rekey/github"}}}, [f"store.auth.approle.secret: {VAULT_SECRET}"]),
+        ({"auth": {"aws": 5}}, ["store.auth.aws: must be text: put it in quotes"]),
+        ({"auth": {"jwt": {"secret": "rekey/vault-jwt"}}}, ["store.auth.role: missing"]),
+        (
+            {"auth": {"token": {"secret": "rekey/vault-token"}, "approle": {"secret": "rekey/vault-approle"}}},
+            ["store.auth.approle: unknown key: known are token"],
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_said_of_one_mistake_in_a_store_in_vault(change: dict[str, object], expected: list[str]) -> None:
+    store = {key: value for key, value in {**VAULT_STORE, **change}.items() if value is not REMOVED}
+    assert problems(changed(("store", store))) == expected
 
 
 @pytest.mark.parametrize(
@@ -72,9 +156,13 @@ def test_every_kind_of_registry_is_read(registry: dict[str, Any]) -> None:
         ("registry", REMOVED, ["registry: missing"]),
         ("registry.username", REMOVED, ["registry.username: missing"]),
         ("registry.api.login", {}, ["registry.api.login.secret: missing"]),
-        ("registry.type", REMOVED, ["registry.type: missing: write `http`, `cloudraya`, `harbor` or `manual`"]),
+        (
+            "registry.type",
+            REMOVED,
+            ["registry.type: missing: write `http`, `cloudraya`, `harbor`, `gitea` or `manual`"],
+        ),
         ("registry.type", "cloudray", ["registry.type: unknown type: did you mean `cloudraya`?"]),
-        ("registry.type", 5, ["registry.type: unknown type: known are http, cloudraya, harbor, manual"]),
+        ("registry.type", 5, ["registry.type: unknown type: known are http, cloudraya, harbor, gitea, manual"]),
         ("consumers.0.type", "gitub-secret", ["consumers[0].type: unknown type: did you mean `github-secret`?"]),
         ("notify.0.type", "slack", ["notify[0].type: must be `sns`"]),
         ("registry", "x", [f"registry: {PAIRS}"]),
@@ -136,7 +224,7 @@ def test_every_kind_of_registry_is_read(registry: dict[str, Any]) -> None:
         (
             "store.name",
             "rekey/prod",
-            ["store.name: must not begin with `rekey/`: that is for Rekey's own credentials, not for their readers"],
+            ["store.name: must not begin with `rekey/`: what Rekey keeps for itself is there, and no reader looks"],
         ),
         ("consumers.0.repository", "web", ["consumers[0].repository: must be OWNER/NAME, such as `acme/web`"]),
         (
@@ -347,8 +435,10 @@ def test_no_document_gives_anything_but_a_plan_or_its_problems() -> None:
         document = good()
         if turn % 3:
             document["registry"] = json.loads(
-                json.dumps([HTTP_REGISTRY, HARBOR_REGISTRY, MANUAL_REGISTRY][turn // 3 % 3])
+                json.dumps([HTTP_REGISTRY, HARBOR_REGISTRY, GITEA_REGISTRY, MANUAL_REGISTRY][turn // 3 % 4])
             )
+        if turn % 2:
+            document["store"] = copy.deepcopy(VAULT_STORE)
         for _ in range(chance.randint(1, 3)):
             document = mutated(document, chance)
         try:

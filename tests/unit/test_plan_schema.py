@@ -12,7 +12,7 @@ import pytest
 from rekey.errors import PlanInvalid
 from rekey.model.plan import read
 from rekey_cli.schema import plan_schema, render
-from tests.unit.plan_documents import HTTP_REGISTRY, MANUAL_REGISTRY, REMOVED, changed, good
+from tests.unit.plan_documents import HTTP_REGISTRY, MANUAL_REGISTRY, REMOVED, VAULT_STORE, changed, good
 
 COMMITTED = Path(__file__).parents[2] / "plan.schema.json"
 
@@ -41,6 +41,8 @@ def test_the_committed_schema_is_the_generated_one() -> None:
         changed(
             ("consumers.1.cluster", {"server": "https://k8s.example.com", "token": {"secret": "rekey/k8s"}}),
         ),
+        changed(("store", VAULT_STORE)),
+        changed(("store", {**VAULT_STORE, "auth": {"aws": "rekey"}})),
         changed(("notify", [])),
         changed(("policy", REMOVED)),
     ],
@@ -66,6 +68,10 @@ def test_what_both_take(validator: jsonschema.Draft202012Validator, document: di
         ("registry.api.registry_id", 781),
         ("registry.ca", "MIIB"),
         ("store.type", "vault9"),
+        ("store", {**VAULT_STORE, "auth": {}}),
+        ("store", {**VAULT_STORE, "mount": "/secret"}),
+        ("store", {**VAULT_STORE, "auth": {"approle": {"secret": "rekey/approle"}}}),
+        ("store", {**VAULT_STORE, "name": "x"}),
         ("accepts", {}),
         ("accepts", {"console": []}),
         ("accepts", {"console": ["asked"]}),

@@ -84,6 +84,8 @@ class TestWhereNoneIsOpen:
         old = opened.ledger.rotation(fence.registry, 4)
         assert old is not None
         assert (old.phase, old.finished_at, old.problems) == (Phase.FINISHED, NOW, ("overtaken by a paste",))
+        marks = [item["sk"] for item in opened.table.query("open") if f"#{old.registry}#" in str(item["sk"])]
+        assert marks == [f"rotation#{old.registry}#{old.generation + 1:08d}"], "else the tick comes back for ever"
         assert opened.ledger.open_registries()[fence.registry] is True
 
 

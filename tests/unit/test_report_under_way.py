@@ -9,6 +9,7 @@ import pytest
 from rekey.errors import Unreachable
 from rekey.model.rotation import Phase
 from rekey.model.state import Outcome
+from rekey.model.verdict import ConsumerOutcome
 from tests.sandbox import aws_faults
 from tests.unit.test_report import ERROR, WRITE, Execution, good
 
@@ -69,6 +70,52 @@ def test_consumers_that_stay_away_are_told_with_where_to_look(opened: BareStack)
     execution = after(opened, 3, **good())
     assert execution.ends() is Outcome.UNFINISHED
     assert f"rekey status {execution.registry}" in execution.asked_for()
+
+
+@pytest.mark.parametrize("fields", [{}, {"phase": Phase.STOPPED, "problems": ("the store denies writing",)}])
+def test_what_the_bus_did_not_take_is_told_by_the_next_report(opened: BareStack, fields: dict[str, object]) -> None:
+    execution = after(opened, 0, **fields)
+    _bus_is_away(execution)
+    execution.ends(DENIED)
+    _bus_is_back(execution)
+    for _ in range(2):
+        again(execution)
+        execution.ends(DENIED)
+    assert execution.asked_for().count("denies writing") == 1
+
+
+def test_so_is_why_nothing_was_begun(opened: BareStack) -> None:
+    execution = after(opened, 0, phase=Phase.FINISHED, execution="an earlier one")
+    _bus_is_away(execution)
+    execution.ends(DENIED)
+    _bus_is_back(execution)
+    for _ in range(2):
+        again(execution)
+        execution.ends(DENIED)
+    assert execution.asked_for().count("denies writing") == 1
+
+
+def test_a_rotation_is_not_closed_before_a_person_was_called(opened: BareStack) -> None:
+    """No report follows on one that is closed, and no tick looks at it."""
+    execution = Execution(opened, **good())
+    execution.deliver(ConsumerOutcome.FAILED)
+    _bus_is_away(execution)
+    with pytest.raises(Unreachable):
+        execution.ends()
+    assert execution.now.phase.open
+    assert execution.owned
+    _bus_is_back(execution)
+    assert execution.ends() is Outcome.CONSUMERS_FAILED
+    assert execution.asked_for()
+
+
+def _bus_is_away(execution: Execution) -> None:
+    execution.opened.aws.faults.add("events:PutEvents", aws_faults.server_error(), times=None)
+
+
+def _bus_is_back(execution: Execution) -> None:
+    execution.opened.aws.faults.clear()
+    execution.opened.aws.requests.clear()
 
 
 def test_cut_off_before_it_is_written_it_is_told_twice_rather_than_never(opened: BareStack) -> None:

@@ -203,6 +203,16 @@ BROKEN: list[tuple[Check, Callable[[Node], object]]] = [
     (role_checks.webhook, lambda t: statement(t, "WebhookRole", "Asks").pop("Condition")),
     (role_checks.secrets, lambda t: allow(t, "ReportRole", "secretsmanager:GetSecretValue", {"Fn::Sub": "x"})),
     (role_checks.secrets, lambda t: statement(t, "ResetRole", "Store").update(Resource="*")),
+    (
+        role_checks.secrets,
+        lambda t: statement(t, "BeginRole", "VaultLogin").update(
+            Resource=statement(t, "ResetRole", "Credentials")["Resource"]
+        ),
+    ),
+    (
+        role_checks.secrets,
+        lambda t: statement(t, "BeginRole", "VaultLogin").update(Action="secretsmanager:TagResource"),
+    ),
 ]
 
 

@@ -72,6 +72,13 @@ class TestEveryDay:
         tick(opened, registry, NOW)
         assert asked_for(opened, registry) == [WHY]
 
+    def test_who_is_to_click_is_told_once_where_the_bus_did_not_take_it(self, opened: BareStack, registry: str) -> None:
+        needing(opened, registry, Phase.READY, paged_at=None, problems=(), ready_until=NOW + DAY)
+        for now in (NOW, NOW + 60 * SECOND):
+            tick(opened, registry, now)
+        (said,) = asked_for(opened, registry)
+        assert f"`rekey paste {registry}`" in said
+
     @pytest.mark.parametrize("phase", OTHERS)
     def test_nobody_is_called_for_what_needs_nobody(self, opened: BareStack, registry: str, phase: Phase) -> None:
         needing(opened, registry, phase)

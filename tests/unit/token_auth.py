@@ -27,7 +27,7 @@ from tests.sandbox.wire import Request, Response
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.sandbox.wire import Json
+    from tests.sandbox.wire import Json, JsonObject
 
 ISSUER, SERVICE = "rekey-tests", "registry"
 
@@ -43,6 +43,8 @@ class Manners:
     public: tuple[str, ...] = ()
     opaque: bool = False
     """Gives tokens that say nothing."""
+    says_lifetime: bool = False
+    """Says in its answer how long a token is good."""
 
 
 class TokenServer(HttpServer):
@@ -53,9 +55,12 @@ class TokenServer(HttpServer):
         self.manners = manners
         self.users: dict[str, str] = {}
         self.opaque: dict[str, list[Json]] = {}
+        self.refreshing: dict[str, str] = {}
+        """Refresh token → user. They outlive the password until they are removed here."""
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.certificate = _self_signed(self._key)
         self.route("GET", "/token", self._token)
+        self.route("POST", "/token", self._refresh)
 
     def pem(self) -> bytes:
         """Return what the registry must trust."""
@@ -71,8 +76,26 @@ class TokenServer(HttpServer):
         manners = self.manners
         if user is None and (manners.strict or (manners.strict_without_scope and not scopes)):
             return Response.json({"errors": [{"code": "UNAUTHORIZED"}]}, 401)
+        more: JsonObject = {}
+        if user is not None and request.query.get("offline_token") == "true":
+            refresh = secrets.token_hex(12)
+            self.refreshing[refresh] = user
+            more = {"refresh_token": refresh}
+        return self._given(user, scopes, more)
+
+    def _refresh(self, request: Request) -> Response:
+        form = httpx.QueryParams(request.body.decode())
+        user = self.refreshing.get(form.get("refresh_token", ""))
+        if form.get("grant_type") != "refresh_token" or not form.get("service") or not form.get("client_id"):
+            return Response.json({"error": "invalid_request"}, 400)
+        if user is None:
+            return Response.json({"error": "invalid_grant"}, 400)
+        return self._given(user, form.get("scope", "").split(), {})
+
+    def _given(self, user: str | None, scopes: list[str], more: JsonObject) -> Response:
         access: list[Json] = [self._granted(user, scope) for scope in scopes]
-        return Response.json({"token": self._sign(user, access)})
+        lifetime: JsonObject = {"expires_in": 300} if self.manners.says_lifetime else {}
+        return Response.json({"token": self._sign(user, access), **lifetime, **more})
 
     def _user(self, request: Request) -> str | None:
         scheme, _, encoded = request.headers.get("authorization", "").partition(" ")

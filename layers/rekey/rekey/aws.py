@@ -12,10 +12,12 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from rekey.errors import Conflict, Denied, NotFound, Unfit, Unintelligible, Unreachable
+from rekey.errors import Conflict, CredentialUnusable, Denied, NotFound, Unfit, Unintelligible, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from botocore.credentials import ReadOnlyCredentials
 
 for _name in ("boto3", "botocore", "urllib3"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # at DEBUG they write whole answers, passwords included
@@ -56,6 +58,17 @@ def client(service: str, *, hurried: bool = False) -> Any:  # noqa: ANN401 (boto
     One call takes 40 s at the most, a `hurried` one 8 s: for what stands between the reset's answer and its safe place.
     """
     return boto3.session.Session().client(service, config=_HURRIED if hurried else _CONFIG)  # type: ignore[call-overload]
+
+
+def own_keys() -> "ReadOnlyCredentials":
+    """Return the keys of the role that this runs with, for signing what is not sent to AWS by us.
+
+    Raises CredentialUnusable where there are none.
+    """
+    found = boto3.session.Session().get_credentials()
+    if found is None:
+        raise CredentialUnusable("there are no AWS credentials to sign with: this has to run with a role")
+    return found.get_frozen_credentials()
 
 
 def our_role() -> str:

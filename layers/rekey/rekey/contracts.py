@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, Self
 
 from rekey.model.names import Generation, StoreVersion
+from rekey.model.old_token import TokenKind
 from rekey.model.password import ESCROW_LIMIT, Alphabet, Password
 from rekey.model.verdict import LoginVerdict, Receipt
 
@@ -39,6 +40,16 @@ class Login:
 
     verdict: LoginVerdict
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class Token:
+    """What a registry's token server gave for a password, which it may outlive. In memory alone: it is never kept."""
+
+    kind: TokenKind
+    text: Password
+    ends_at: datetime | None
+    """None: nothing says when it ends."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,14 @@ class Registry(ABC):
         Raises CredentialUnusable, Denied, NotFound, Unfit, Unintelligible, Unreachable: each says what to mend.
         """
 
+    def warnings(self, password: Password | None) -> Sequence[str]:  # noqa: ARG002 (for those that can use it)
+        """Return what a person should know before the reset though it stops nothing. Changes nothing.
+
+        Gets the password in force where the registry took it a moment ago, else None. Raises as `check` does, and
+        OutOfTime.
+        """
+        return ()
+
     @abstractmethod
     def reach(self) -> None:
         """Prove, without any password, that consumers' `docker login` would meet a registry at the plan's endpoint.
@@ -97,6 +116,20 @@ class Registry(ABC):
         Raises OutOfTime after `within`, Denied where the password is refused, NotFound for a repository of the plan
         that is not there, Unfit where the registry lists none or aims the password at another host, Unreachable,
         Unintelligible.
+        """
+
+    @abstractmethod
+    def take_tokens(self, password: Password, within: timedelta) -> Sequence[Token]:
+        """Return what the registry gives for the password and may go on taking without it; nothing where it gives none.
+
+        Raises OutOfTime after `within`, Denied, Unfit, Unintelligible, Unreachable.
+        """
+
+    @abstractmethod
+    def try_tokens(self, tokens: Sequence[Token], new: Password, within: timedelta) -> Sequence[Login]:
+        """Ask about tokens of an earlier password, now that `new` is in force; one verdict each, in their order.
+
+        Nothing is accepted that anybody may do. Raises nothing of the network: that is a verdict too.
         """
 
 
@@ -192,12 +225,12 @@ class Candidate:
 class Store(Protocol):
     """Where the password is kept. Readers see a new one only when it is promoted.
 
-    All methods raise Denied, NotFound, Unfit (what the plan names cannot be used), FormatUnknown (a later release
-    wrote it), Unreachable.
+    All methods raise CredentialUnusable, Denied, NotFound, Unfit (what the plan names cannot be used), FormatUnknown (a
+    later release wrote it), Unintelligible, Unreachable.
     """
 
     reference: Mapping[str, str]
-    """Where readers find it: type, name, region and so on; what a webhook carries instead of the password."""
+    """Where readers find it: `type`, `name` and what else it takes; a webhook carries it instead of the password."""
 
     def check(self, token: str) -> None:
         """Prove that a value can be written and read back, without disturbing readers.

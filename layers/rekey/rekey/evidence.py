@@ -10,6 +10,7 @@ from rekey.model.request import Request
 from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, Rotation
 from rekey.model.state import Outcome
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
+from rekey.outlived import old_tokens, outlived
 
 STILL_OPEN = "still open"
 
@@ -107,12 +108,13 @@ def build(found: Findings, outcome: Outcome, now: datetime) -> dict[str, object]
         "requests": [_request(request, rotation) for request in found.requests],
         "password_changed": _changed(found),
         "old_password": _old(rotation),
+        "old_tokens": old_tokens(rotation, found.attempts),
         "new_password": _said(rotation.new_verdict, rotation.new_at),
         "contents": _contents(rotation, found.before),
         "consumers": [_consumer(receipt) for receipt in found.receipts],
         "not_told": [name for name, _ in found.consumers if name not in {r.consumer for r in found.receipts}],
         "waived": list(rotation.waived),
-        "warnings": [f"{prepared.consumer}: {prepared.warning}" for prepared in found.warnings],
+        "warnings": _warnings(found),
         "counts": {
             "consumers": len(found.consumers),
             "done": sum(_has_it(receipt) for receipt in found.receipts),
@@ -156,6 +158,12 @@ def _old(rotation: Rotation) -> dict[str, object]:
     if rotation.completed and rotation.old_version is None:
         return said | {"note": "the store held no earlier password to ask about"}
     return said
+
+
+def _warnings(found: Findings) -> list[str]:
+    """Return what a person should know though it stopped nothing."""
+    of_consumers = [f"{one.consumer}: {one.warning}" for one in found.warnings]
+    return [*outlived(found.rotation), *(f"registry: {said}" for said in found.rotation.warnings), *of_consumers]
 
 
 def _moment(at: datetime | None) -> str | None:

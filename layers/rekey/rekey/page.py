@@ -6,25 +6,22 @@ left out, never guessed.
 
 from collections.abc import Mapping
 
+from rekey import page_facts
 from rekey.model.rotation import AttemptKind
 from rekey.model.state import Outcome
-from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict
+from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict
 from rekey.page_parts import (
     Cell,
     Document,
     Tone,
     bullets,
-    count,
-    duration,
     escaped,
-    fact,
     mark,
     moment,
     number,
     offset,
     part,
     rows,
-    seconds,
     table,
     text,
     texts,
@@ -68,7 +65,7 @@ def render(evidence: Document) -> str:
     """Return the page of an evidence document."""
     sections = [
         _hero(evidence),
-        _facts(evidence),
+        page_facts.facts(evidence),
         _consumers(evidence),
         bullets("Passed over at the gate", texts(evidence, "waived")),
         bullets("Warnings", texts(evidence, "warnings")),
@@ -99,7 +96,7 @@ def _hero(evidence: Document) -> str:
 
 def _headline(evidence: Document, outcome: str) -> str:
     in_force = text(part(evidence, "times"), "promoted") != ""
-    done, total = _done(evidence)
+    done, total = page_facts.done(evidence)
     lack = "does" if total - done == 1 else "do"
     changed = "The password was changed" if in_force else "The new password is not in force yet"
     said: Mapping[str, str] = {
@@ -122,61 +119,6 @@ def _todo(evidence: Document, outcome: str) -> list[str]:
         todo.append(f"Reset the password in the registry's console, then hand the new one over with `{paste}`.")
     failed = [row for row in rows(evidence, "consumers") if text(row, "outcome") == ConsumerOutcome.FAILED]
     return todo + [f"{text(row, 'name')}: {text(row, 'reason') or 'failed'}" for row in failed]
-
-
-def _done(evidence: Document) -> tuple[int, int]:
-    counts = part(evidence, "counts")
-    return count(counts, "done"), count(counts, "consumers")
-
-
-def _facts(evidence: Document) -> str:
-    done, total = _done(evidence)
-    changed = evidence.get("password_changed") is True
-    all_have_it: Tone = "good" if total and done == total else "warn" if changed else "plain"
-    facts = [
-        _login("Old password", part(evidence, "old_password"), LoginVerdict.REFUSED, LoginVerdict.ACCEPTED),
-        _login("New password", part(evidence, "new_password"), LoginVerdict.ACCEPTED, LoginVerdict.REFUSED),
-        _contents(part(evidence, "contents")),
-        fact("Consumers that have it", f"{done} of {total}", all_have_it),
-        _gap(evidence),
-    ]
-    alert = seconds(evidence, "alert_to_refused_s")
-    if alert is not None:
-        facts.append(fact("Alert to “old password refused”", duration(alert), "plain"))
-    proof = number(count(evidence, "wrong_logins"), "wrong login")
-    facts.append(fact("Resets", str(count(evidence, "resets")), "plain", f"{proof} spent on proof"))
-    return "\n".join(['<dl class="facts">', *facts, "</dl>"])
-
-
-def _login(title: str, said: Document, wanted: LoginVerdict, feared: LoginVerdict) -> str:
-    verdict = text(said, "verdict")
-    known: Mapping[str, Tone] = {wanted: "good", feared: "bad", "": "plain"}
-    return fact(title, verdict or "not asked", known.get(verdict, "warn"), text(said, "note"), text(said, "at"))
-
-
-def _contents(said: Document) -> str:
-    notes = [text(said, "note")]
-    if said.get("tags") is not None:
-        parts = [number(count(said, f"{noun}s"), noun) for noun in ("tag", "digest")]
-        notes.insert(0, ", ".join([number(count(said, "repositories"), "repository"), *parts]))
-    note = "; ".join(each for each in notes if each)
-    match said.get("unchanged"):
-        case True:
-            return fact("Contents of the registry", "unchanged", "good", note)
-        case False:
-            return fact("Contents of the registry", "changed", "bad", note)
-        case _:
-            return fact("Contents of the registry", "not compared", "plain", note)
-
-
-def _gap(evidence: Document) -> str:
-    length, said = seconds(evidence, "credential_gap_s"), text(evidence, "credential_gap_s")
-    note = text(evidence, "credential_gap_note")
-    if length is not None:
-        return fact("Credential gap", duration(length), "plain", note)
-    if said:
-        return fact("Credential gap", said, "bad", note)
-    return fact("Credential gap", "none" if evidence.get("password_changed") is False else "not known", "plain", note)
 
 
 def _consumers(evidence: Document) -> str:

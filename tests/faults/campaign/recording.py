@@ -114,6 +114,17 @@ def record(world: World, name: str, kind: Kind = "cloudraya") -> list[Point]:
     return recorder.points() + [_state(name) for name in dict.fromkeys(states)]
 
 
+def record_thrice(world: World, kind: Kind = "cloudraya") -> tuple[list[Point], list[Point]]:
+    """Return the points that each of three rotations reaches, and those that only some reach.
+
+    Which of two functions is the faster one decides whether a record is read once more.
+    """
+    first, *others = (record(world, f"recorded{number}", kind) for number in range(3))
+    always = [point for point in first if all(point in other for other in others)]
+    every = dict.fromkeys([*first, *(point for other in others for point in other)])
+    return always, [point for point in every if point not in always]
+
+
 def _state(name: str) -> Point:
     point = Point(Task("machine"), MACHINE, name)
     return replace(point, role=Role.TASK) if name in TASKS else point

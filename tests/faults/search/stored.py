@@ -1,4 +1,4 @@
-"""The store, by the rules of `stores/secrets_manager.py`."""
+"""The store, by the rules of its contract (`rekey.contracts.Store`)."""
 
 from tests.faults.search import invariants
 from tests.faults.search.model import Guard, Model

@@ -32,6 +32,7 @@ from rekey.model.values import (
     Text,
     Url,
     Username,
+    VaultPath,
 )
 
 PLAN_LIMIT = 256 * 1024
@@ -121,6 +122,21 @@ class HarborApi(Part):
     ca: Pem | None = None
 
 
+class GiteaApi(Part):
+    """The API of Gitea or Forgejo. The user whose password rotates is `registry.username`."""
+
+    url: Url
+    """Such as `https://gitea.example.com`; with the path that Gitea is served under, where there is one."""
+    login: CredentialRef
+    """Field `token`, with the scopes `write:admin` and `read:user`, of a site administrator; or `username` and
+    `password` of one. Another user than the registry's."""
+    timeout: Duration = timedelta(seconds=30)
+    """How long to wait for the answer."""
+    settle: Duration = timedelta(minutes=2)
+    """How long a call whose answer was lost may still take effect."""
+    ca: Pem | None = None
+
+
 class AlphabetPart(Part):
     """What new passwords look like, where it is known or wanted."""
 
@@ -174,6 +190,15 @@ class HarborRegistry(RegistryPart):
     """Wrong logins in one rotation at most. Harbor does not lock robot accounts."""
 
 
+class GiteaRegistry(RegistryPart):
+    """The container registry of Gitea or Forgejo, entered with a user's password."""
+
+    type: Literal["gitea"]
+    api: GiteaApi
+    max_wrong_logins: Annotated[int, Field(ge=1, le=20)] = 12
+    """Wrong logins in one rotation at most. Gitea locks no accounts."""
+
+
 class ManualRegistry(RegistryPart):
     """A person clicks "reset password" when Rekey says so, and pastes the new one once."""
 
@@ -183,12 +208,14 @@ class ManualRegistry(RegistryPart):
     settle: Duration = timedelta(0)
 
 
-Registry = Annotated[HttpRegistry | CloudRayaRegistry | HarborRegistry | ManualRegistry, Field(discriminator="type")]
+Registry = Annotated[
+    HttpRegistry | CloudRayaRegistry | HarborRegistry | GiteaRegistry | ManualRegistry, Field(discriminator="type")
+]
 
 
 def _not_our_own(value: str) -> str:
     if value.startswith("rekey/"):
-        raise ValueError("must not begin with `rekey/`: that is for Rekey's own credentials, not for their readers")
+        raise ValueError("must not begin with `rekey/`: what Rekey keeps for itself is there, and no reader looks")
     return value
 
 
@@ -204,7 +231,112 @@ class SecretsManagerStore(Part):
     """Name of the secret."""
 
 
-Store = SecretsManagerStore
+class VaultCredentialRef(CredentialRef):
+    """Where the credential for Vault is kept. Its name is one that every function which reads the store may read."""
+
+    secret: Annotated[
+        str,
+        Shape(
+            r"^rekey/vault-[A-Za-z0-9/_+=.@-]{1,500}$",
+            "the name of a secret that begins with `rekey/vault-`, such as `rekey/vault-approle`",
+        ),
+    ]
+    """Name of a Secrets Manager secret: JSON: its fields, and `registries` and `hosts` it is for."""
+
+
+class VaultAppRole(Part):
+    """Vault's auth method AppRole."""
+
+    approle: VaultCredentialRef
+    """Fields `role_id` and `secret_id`."""
+    mount: VaultPath = "approle"
+
+
+class VaultAws(Part):
+    """Vault's auth method AWS, of type `iam`: the functions' own roles, and no credential besides."""
+
+    aws: Text
+    """Name of the role in Vault that the functions' roles may take."""
+    server_id: Text | None = None
+    """What is signed as X-Vault-AWS-IAM-Server-ID. Left out: the host of `address`."""
+    mount: VaultPath = "aws"
+
+
+class VaultJwt(Part):
+    """Vault's auth method JWT."""
+
+    jwt: VaultCredentialRef
+    """Field `token`: the signed token."""
+    role: Text
+    mount: VaultPath = "jwt"
+
+
+class VaultKubernetes(Part):
+    """Vault's auth method Kubernetes, with the token of a service account."""
+
+    kubernetes: VaultCredentialRef
+    """Field `token`: the service account's token."""
+    role: Text
+    mount: VaultPath = "kubernetes"
+
+
+class VaultToken(Part):
+    """A token as it is, for trying out: it ends, and nobody makes a new one."""
+
+    token: VaultCredentialRef
+    """Field `token`."""
+
+
+_VAULT_LOGINS: Mapping[str, type[Part]] = {
+    "token": VaultToken,
+    "aws": VaultAws,
+    "jwt": VaultJwt,
+    "kubernetes": VaultKubernetes,
+}
+
+
+def _vault_login_kind(value: object) -> str:
+    for kind, part in _VAULT_LOGINS.items():
+        if isinstance(value, part) or (isinstance(value, dict) and kind in value):
+            return f"<{kind}>"
+    return "<approle>"
+
+
+VaultLogin = Annotated[
+    Annotated[VaultAppRole, Tag("<approle>")]
+    | Annotated[VaultAws, Tag("<aws>")]
+    | Annotated[VaultJwt, Tag("<jwt>")]
+    | Annotated[VaultKubernetes, Tag("<kubernetes>")]
+    | Annotated[VaultToken, Tag("<token>")],
+    Discriminator(_vault_login_kind),
+]
+
+
+def _not_of_the_api(value: str) -> str:
+    if value.startswith(("data/", "metadata/")):
+        raise ValueError("leave `data/` out: that is part of Vault's URLs, not of the path, as in `vault kv get`")
+    return value
+
+
+class VaultStore(Part):
+    """HashiCorp Vault or OpenBao, a key-value engine of version 2: the candidate under a path of its own."""
+
+    type: Literal["vault"]
+    address: Url
+    """Where Vault answers, as in VAULT_ADDR; it must lead to the active server."""
+    mount: VaultPath = "secret"
+    """Where the key-value engine is mounted."""
+    path: Annotated[VaultPath, AfterValidator(_not_our_own), AfterValidator(_not_of_the_api)]
+    """Path of the secret within the mount, as in `vault kv get -mount=secret PATH`."""
+    namespace: VaultPath | None = None
+    """Of Vault Enterprise, HCP or OpenBao."""
+    auth: VaultLogin
+    """How Rekey logs in."""
+    ca: Pem | None = None
+    """A private certificate authority, as PEM."""
+
+
+Store = Annotated[SecretsManagerStore | VaultStore, Field(discriminator="type")]
 
 
 class ConsumerPart(Part):

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from rekey.model.old_token import OldToken
 from rekey.model.record import Record
 from rekey.model.request import Reason
 from rekey.model.verdict import LoginVerdict
@@ -83,6 +84,8 @@ class Rotation(Record):
     """When the gate passed. It is not asked again after that."""
     waived: tuple[str, ...] = ()
     """Consumers that were not ready when the gate passed, each with its reason."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know of the registry though it stopped nothing, as it was before the reset."""
     paged_at: datetime | None = None
     """When a person was last told that it needs attention."""
     attempts: int = 0
@@ -114,6 +117,10 @@ class Rotation(Record):
     """Refusals of the old password since it was last accepted, with the registry well in between."""
     old_verdict: LoginVerdict | None = None
     old_at: datetime | None = None
+    old_tokens: tuple[OldToken, ...] = ()
+    """What the old password had given just before the reset, and whether it outlived it."""
+    old_tokens_note: str = ""
+    """Why none was taken."""
     snapshot_at: datetime | None = None
     """When the contents were noted before the reset; an older snapshot in the rotation's folder is none of its."""
     contents_unchanged: bool | None = None

@@ -95,6 +95,16 @@ NamespacedName = Annotated[
     ),
 ]
 
+VaultPath = Annotated[
+    str,
+    StringConstraints(max_length=255),
+    Shape(
+        r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$",
+        "names with `/` between them and none at the ends: letters, digits and any of `_.-`, no dot first",
+    ),
+]
+"""What Vault takes in a URL as it is: more is possible there, and every tool quotes that in its own way."""
+
 
 def _not_reserved(value: str) -> str:
     if value.upper().startswith("GITHUB_"):

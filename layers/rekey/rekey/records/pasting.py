@@ -38,7 +38,7 @@ def paste(  # noqa: PLR0913 (where to, what, when)
         rotation = _opened(latest, registry, now)
         if latest is not None and latest.phase.open:
             over = latest.having(phase=Phase.FINISHED, finished_at=now, problems=("overtaken by a paste",))
-            writes.append(following(latest, over.having(rev=secrets.token_hex(8))))
+            writes += [following(latest, over.having(rev=secrets.token_hex(8))), open_mark(over)]
     number = rotation.attempts + 1
     waiting = rotation.phase is Phase.READY
     changed = rotation.having(

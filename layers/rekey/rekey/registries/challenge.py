@@ -1,6 +1,6 @@
-"""How a registry answers who is not logged in (`WWW-Authenticate`), and what a token grants.
+"""How a registry answers who is not logged in (`WWW-Authenticate`).
 
-https://distribution.github.io/distribution/spec/auth/token/ and https://distribution.github.io/distribution/spec/auth/jwt/
+https://distribution.github.io/distribution/spec/auth/token/
 """
 
 import json
@@ -10,13 +10,9 @@ from dataclasses import dataclass
 from urllib.request import parse_http_list
 
 import httpx
-import jwt
 
 _FIRST = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)(?:\s+(.*))?", re.DOTALL)
 _PARAMETER = re.compile(r'([A-Za-z0-9_-]+)\s*=\s*(?:"(.*)"|([^"\s]+))', re.DOTALL)
-
-Grants = frozenset[tuple[str, str, str]]
-"""Type, name and action each: `("repository", "shop/web", "pull")`."""
 
 
 @dataclass(frozen=True)
@@ -48,26 +44,6 @@ def challenges(response: httpx.Response) -> Sequence[Challenge]:
 def offered(response: httpx.Response, scheme: str) -> Challenge | None:
     """Return the challenge of one scheme, or None."""
     return next((one for one in challenges(response) if one.scheme == scheme), None)
-
-
-def grants(token: str) -> Grants | None:
-    """Return what a token says it grants, or None where it does not say.
-
-    The signature is the registry's to verify. Here the token tells whether it was given to somebody or to anybody.
-    """
-    try:
-        claims = jwt.decode(token, options={"verify_signature": False})
-    except (jwt.InvalidTokenError, RecursionError):
-        return None
-    access = claims.get("access")
-    if not isinstance(access, list):
-        return None
-    return frozenset(
-        (str(entry.get("type")), str(entry.get("name")), str(action))
-        for entry in access
-        if isinstance(entry, dict)
-        for action in entry.get("actions") or []
-    )
 
 
 def speaks_registry(response: httpx.Response) -> bool:

@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass, field
 
 import httpx
-import jwt
 
 from rekey import http, runtime
 from rekey.contracts import Answer
@@ -12,6 +11,7 @@ from rekey.errors import CredentialUnusable, Denied, NotFound, NotSent, Unintell
 from rekey.model.origin import Origin
 from rekey.model.password import ESCROW_LIMIT, Password
 from rekey.model.plan import HttpApi, SignIn
+from rekey.registries.claims import end_of
 from rekey.registries.pointer import resolve
 from rekey.secrets import Credential, Secrets
 
@@ -125,21 +125,12 @@ class ControlPlane:
         authorization = http.bearer(token) if isinstance(token, str) else None
         if authorization is None:
             raise Unintelligible(f"{self._service} answered {doing} without a token at {call.token_at}")
-        return _Pass(authorization, _end_of(str(token)))
+        return _Pass(authorization, end_of(str(token)))
 
 
 def _filled(value: str, credential: Credential) -> str:
     found = _PLACEHOLDER.fullmatch(value)
     return credential[found[1]] if found else value
-
-
-def _end_of(token: str) -> float | None:
-    """Return when a token ends, where it is a JWT that says so."""
-    try:
-        end = jwt.decode(token, options={"verify_signature": False}).get("exp")
-    except (jwt.InvalidTokenError, RecursionError):
-        return None
-    return float(end) if isinstance(end, (int, float)) else None
 
 
 def _start_of(response: httpx.Response) -> bytes:

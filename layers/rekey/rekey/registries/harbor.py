@@ -5,23 +5,26 @@ and any call whose secret is empty, missing or misspelt rotates to one that Harb
 """
 
 import json
-import secrets as random
-import string
 
 from rekey import runtime
 from rekey.contracts import Answer, TakesPassword
 from rekey.errors import NotSent, RekeyError, Unfit
 from rekey.model import plan
-from rekey.model.password import Alphabet, Password
+from rekey.model.password import Password
+from rekey.registries.candidates import DIGIT, LOWER, UPPER, Rules
 from rekey.registries.harbor_api import Robot, Robots
 from rekey.registries.oci import OciRegistry
 from rekey.secrets import Secrets
 
-_CLASSES = (string.ascii_uppercase, string.ascii_lowercase, string.digits)
-"""A secret needs one character of each."""
-_SHORTEST, _LONGEST = 8, 128
-_LENGTH = 40
-"""Of letters and digits alone: 238 bits."""
+_RULES = Rules(
+    shortest=8,
+    longest=128,
+    classes=(UPPER, LOWER, DIGIT),
+    all_needed=True,
+    said="secret that Harbor takes: 8 to 128 ASCII characters, with an upper case letter, a lower case letter and a "
+    "digit",
+)
+"""src/server/v2.0/handler/robot.go, and as recorded."""
 _REFUSED = frozenset({400, 401, 403, 404, 409, 412, 422})
 
 
@@ -30,7 +33,7 @@ class HarborRegistry(OciRegistry, TakesPassword):
 
     def __init__(self, part: plan.HarborRegistry, secrets: Secrets) -> None:
         super().__init__(part, secrets)
-        self.alphabet = _alphabet(part.alphabet.alphabet())
+        self.alphabet = _RULES.alphabet(part.alphabet.alphabet())
         self._robots = Robots(part.api, secrets)
         self._robot_id = part.api.robot_id
         self.reset_timeout = part.api.timeout
@@ -41,7 +44,7 @@ class HarborRegistry(OciRegistry, TakesPassword):
 
         A call that changes nothing cannot be made up: whatever secret it holds, a later Harbor might take it.
         """
-        _refuse_unfit(self.alphabet)
+        _RULES.refuse_unfit(self.alphabet)
         if self._robots.user() == self._part.username:
             raise Unfit("a robot account cannot set its own secret: name another user's credential in `api.login`")
         robot = self._robots.robot()
@@ -75,16 +78,11 @@ class HarborRegistry(OciRegistry, TakesPassword):
 
     def candidate(self) -> Password:
         """Return a random secret with a character of each class. Raises Unfit where the plan's alphabet allows none."""
-        _refuse_unfit(self.alphabet)
-        characters = self.alphabet.characters or ""
-        while True:  # of letters and digits, one in a thousand lacks a class
-            text = "".join(random.choice(characters) for _ in range(self.alphabet.max_length))
-            if _allowed(text):
-                return Password(text)
+        return _RULES.candidate(self.alphabet)
 
     def set(self, password: Password) -> Answer:
         """Send the one call, once, as the contract says. What Harbor's rules do not allow is never sent."""
-        if not _allowed(password.reveal()):
+        if not _RULES.allow(password.reveal()):
             raise NotSent("nothing was sent: Harbor's rules do not allow such a secret")
         return self._robots.patch(password)
 
@@ -109,30 +107,6 @@ class HarborRegistry(OciRegistry, TakesPassword):
                 f"the robot account {self._robot_id} has another name than the plan's `username` "
                 f"({self._part.username}): which of the two is meant?"
             )
-
-
-def _alphabet(wanted: Alphabet) -> Alphabet:
-    """Return what candidates are made of: the plan's characters, or letters and digits, in a length both allow."""
-    length = min(max(_LENGTH, wanted.min_length), wanted.max_length, _LONGEST)
-    if length < wanted.min_length:
-        length = 0  # none: `_refuse_unfit` says so
-    characters = wanted.characters or "".join(_CLASSES)
-    return Alphabet("".join(dict.fromkeys(characters)), length, length)
-
-
-def _refuse_unfit(alphabet: Alphabet) -> None:
-    characters = alphabet.characters or ""
-    plain = all("!" <= character <= "~" for character in characters)  # Harbor counts bytes, and Basic knows no others
-    if not plain or not all(set(characters) & set(one) for one in _CLASSES) or alphabet.max_length < _SHORTEST:
-        raise Unfit(
-            f"the plan's `alphabet` allows no secret that Harbor takes: {_SHORTEST} to {_LONGEST} ASCII characters, "
-            "with an upper case letter, a lower case letter and a digit"
-        )
-
-
-def _allowed(secret: str) -> bool:
-    """Whether Harbor takes it (src/server/v2.0/handler/robot.go, and as recorded)."""
-    return _SHORTEST <= len(secret.encode()) <= _LONGEST and all(set(secret) & set(one) for one in _CLASSES)
 
 
 def _unusable(robot: Robot) -> str:

@@ -4,26 +4,25 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md,
 https://distribution.github.io/distribution/spec/auth/token/
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import httpx
 
-from rekey import http
-from rekey.contracts import Contents, Login, Registry
+from rekey.contracts import Contents, Login, Registry, Token
 from rekey.errors import OutOfTime, RekeyError, Unfit, Unreachable
 from rekey.model.password import Password
 from rekey.model.plan import RegistryPart
 from rekey.model.verdict import LoginVerdict
-from rekey.registries.challenge import Challenge, Grants, challenges, offered, speaks_registry
-from rekey.registries.session import Session, TokenAnswer
+from rekey.registries.challenge import offered, speaks_registry
+from rekey.registries.docker_login import DockerLogin
+from rekey.registries.old_tokens import OldTokens
+from rekey.registries.session import Session
 from rekey.registries.snapshot import Snapshot
 from rekey.secrets import Secrets
 
 _LOGIN_LIMIT = timedelta(seconds=20)
 """For all requests of one login, and of one look at the registry's health."""
-_REFUSED = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
-_LOCKED = frozenset({httpx.codes.LOCKED, httpx.codes.TOO_MANY_REQUESTS})
-_NOT_NOW = frozenset({httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_EARLY})
 
 
 class OciRegistry(Registry):
@@ -57,18 +56,12 @@ class OciRegistry(Registry):
         return True
 
     def login(self, password: Password) -> Login:
-        """Ask /v2/ with Basic where the registry takes it, else with a token of its token server.
-
-        A token alone proves nothing: servers give one without rights to anybody, and to a wrong password. So it counts
-        only if nobody gets the like without the password.
-        """
+        """Ask as `docker login` does, and see that nobody gets the like without the password (see `DockerLogin`)."""
         try:
             with self._session(_LOGIN_LIMIT) as session:
-                return self._log_in(session, password)
-        except (Unreachable, OutOfTime) as error:
-            return Login(LoginVerdict.UNREACHABLE, str(error))
-        except Unfit as error:
-            return Login(LoginVerdict.INCONCLUSIVE, str(error))
+                return DockerLogin(session, self._part).ask(password)
+        except (Unreachable, OutOfTime, Unfit) as error:
+            return _not_asked(error)
 
     def contents(self, password: Password, within: timedelta) -> Contents:
         """Return the plan's repositories, or all that the registry lists, with tags and digests.
@@ -80,124 +73,24 @@ class OciRegistry(Registry):
         with self._session(within) as session:
             return Snapshot(session, self._part.username, password).take(self._part.repositories)
 
+    def take_tokens(self, password: Password, within: timedelta) -> Sequence[Token]:
+        """Ask the token server as `docker login` does, for a bearer and a refresh token."""
+        with self._session(within) as session:
+            return OldTokens(session, self._part).take(password)
+
+    def try_tokens(self, tokens: Sequence[Token], new: Password, within: timedelta) -> Sequence[Login]:
+        """Try each on a repository of the plan that is closed to anybody, else on /v2/."""
+        try:
+            with self._session(within) as session:
+                return OldTokens(session, self._part).attempt(tokens, new)
+        except (Unreachable, OutOfTime, Unfit) as error:
+            return [_not_asked(error)] * len(tokens)
+
     def _session(self, within: timedelta) -> Session:
         return Session(self._part, within)
 
-    def _log_in(self, session: Session, password: Password) -> Login:
-        hello = session.ask("/v2/")
-        if hello.status_code == httpx.codes.OK and speaks_registry(hello):
-            return self._log_in_where_public(session, password)
-        if hello.status_code != httpx.codes.UNAUTHORIZED:
-            return _verdict(hello, "GET /v2/")
-        if offered(hello, "basic") is not None:
-            authorization = http.basic(self._part.username, password)
-            return _verdict(session.ask("/v2/", authorization=authorization), "GET /v2/ with the password")
-        challenge = offered(hello, "bearer")
-        if challenge is None:
-            return Login(LoginVerdict.INCONCLUSIVE, "GET /v2/ asks neither for Basic nor for a token")
-        return self._log_in_with_token(session, challenge, password)
 
-    def _log_in_with_token(self, session: Session, challenge: Challenge, password: Password) -> Login:
-        scope = challenge.parameters.get("scope")
-        mine = session.token(challenge, scope, password)
-        if mine.token is None:
-            return _no_token(mine)
-        shown = session.ask("/v2/", authorization=mine.authorization)
-        if shown.status_code != httpx.codes.OK:
-            return _undecided(shown.status_code, "GET /v2/ with the token")
-        grants_nothing = scope is not None and mine.grants == Grants()
-        if session.token(challenge, scope, None).status in _REFUSED and not grants_nothing:
-            return Login(LoginVerdict.ACCEPTED, "the token server gives a token for the password and none without it")
-        repository = self._proving_repository()
-        if repository is None:
-            return _anybody("gets a token")
-        return self._log_in_for(session, challenge, repository, password)
-
-    def _log_in_for(self, session: Session, challenge: Challenge, repository: str, password: Password) -> Login:
-        """Compare what the password opens in one repository with what everybody may do there."""
-        scope = f"repository:{repository}:pull,push"
-        mine, anybodys = session.token(challenge, scope, password), session.token(challenge, scope, None)
-        if mine.token is None:
-            return _no_token(mine)
-        if anybodys.token is None and anybodys.status not in _REFUSED:
-            return _undecided(anybodys.status, "asking for a token without the password")
-        granted = mine.grants
-        if granted is not None:
-            more = granted - (anybodys.grants or Grants())
-            actions = sorted(action for _, name, action in more if name == repository)
-            if actions:
-                return Login(LoginVerdict.ACCEPTED, f"the password grants {', '.join(actions)} of {repository}")
-            return _anybody(f"is granted as much of {repository}")
-        path = f"/v2/{repository}/tags/list"
-        closed = session.ask(path, authorization=anybodys.authorization)
-        if closed.status_code not in _REFUSED:
-            return _not_closed(closed, repository)
-        return _opened(session.ask(path, authorization=mine.authorization), repository)
-
-    def _log_in_where_public(self, session: Session, password: Password) -> Login:
-        repository = self._proving_repository()
-        if repository is None:
-            return _anybody("may GET /v2/")
-        path = f"/v2/{repository}/tags/list"
-        closed = session.ask(path)
-        if closed.status_code != httpx.codes.UNAUTHORIZED:
-            return _not_closed(closed, repository)
-        if offered(closed, "basic") is not None:
-            answer = session.ask(path, authorization=http.basic(self._part.username, password))
-            if answer.status_code == httpx.codes.UNAUTHORIZED:
-                return Login(LoginVerdict.REFUSED, f"GET {path} with the password answered 401")
-            return _opened(answer, repository)
-        challenge = offered(closed, "bearer")
-        if challenge is None:
-            return Login(LoginVerdict.INCONCLUSIVE, f"GET {path} asks neither for Basic nor for a token")
-        return self._log_in_for(session, challenge, repository, password)
-
-    def _proving_repository(self) -> str | None:
-        return next(iter(self._part.repositories or ()), None)
-
-
-def _verdict(response: httpx.Response, doing: str) -> Login:
-    """Return what an answer to the password itself says of it."""
-    status = response.status_code
-    if status == httpx.codes.OK:
-        if speaks_registry(response):
-            return Login(LoginVerdict.ACCEPTED, f"{doing} answered 200")
-        return Login(LoginVerdict.INCONCLUSIVE, f"{doing} answered 200, and not as a registry does")
-    if status == httpx.codes.UNAUTHORIZED and (challenges(response) or speaks_registry(response)):
-        return Login(LoginVerdict.REFUSED, f"{doing} answered 401")
-    return _undecided(status, doing)
-
-
-def _no_token(answer: TokenAnswer) -> Login:
-    if answer.status == httpx.codes.UNAUTHORIZED:
-        return Login(LoginVerdict.REFUSED, "the token server answered 401 to the password")
-    return _undecided(answer.status, "asking for a token (none was given)")
-
-
-def _opened(response: httpx.Response, repository: str) -> Login:
-    if response.status_code == httpx.codes.OK:
-        return Login(LoginVerdict.ACCEPTED, f"the password opens {repository}, which is closed without it")
-    return _undecided(response.status_code, f"listing the tags of {repository}")
-
-
-def _not_closed(response: httpx.Response, repository: str) -> Login:
-    if response.status_code == httpx.codes.OK:
-        return _anybody(f"may list the tags of {repository}")
-    return _undecided(response.status_code, f"listing the tags of {repository} without the password")
-
-
-def _anybody(may: str) -> Login:
-    hint = "name a private repository first in the plan's `repositories`, and this can be told apart"
-    return Login(LoginVerdict.INCONCLUSIVE, f"anybody {may} without a password, so this proves nothing: {hint}")
-
-
-def _undecided(status: int, doing: str) -> Login:
-    """Return what an answer says that decides nothing about the password. 403 is one: the account may lack rights."""
-    said = f"{doing} answered {status}"
-    if status in _LOCKED:
-        return Login(LoginVerdict.LOCKED, said)
-    if status in _NOT_NOW or httpx.codes.is_server_error(status):
-        return Login(LoginVerdict.UNREACHABLE, said)
-    if httpx.codes.is_redirect(status):
-        return Login(LoginVerdict.INCONCLUSIVE, f"{said}: a redirect, which is not followed")
-    return Login(LoginVerdict.INCONCLUSIVE, said)
+def _not_asked(error: Unreachable | OutOfTime | Unfit) -> Login:
+    """Return what is known where the question did not come through. Unfit: nothing was sent to a wrong server."""
+    verdict = LoginVerdict.INCONCLUSIVE if isinstance(error, Unfit) else LoginVerdict.UNREACHABLE
+    return Login(verdict, str(error))

@@ -38,6 +38,18 @@ def before_reset(bench: Bench, rotation: Rotation, plan: Plan, registry: Registr
     ]
 
 
+def warnings(rotation: Rotation, registry: Registry, store: Store) -> tuple[str, ...]:
+    """Return what a person should know of the registry though it stops nothing.
+
+    It gets the stored password only where the registry took it when its contents were read: a wrong login counts.
+    """
+    try:
+        stored = store.current() if rotation.snapshot_at is not None else None
+        return tuple(registry.warnings(stored.password if stored else None))
+    except RekeyError as error:
+        return (f"what outlives the password could not be looked at: {error}",)
+
+
 def of_time(needed: timedelta, left: timedelta) -> Check:
     """Return whether a whole reset call, with its escrow write, fits into the function's time."""
     if needed <= left:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from rekey import errors, evidence, page, runtime
 from rekey.bus import Told
-from rekey.errors import Conflict
+from rekey.errors import Conflict, Unreachable
 from rekey.evidence import Findings
 from rekey.model.request import Request, RequestState
 from rekey.model.rotation import Again, Fence, Phase, Rotation
@@ -38,6 +38,8 @@ _ENDS = {
     Phase.PREPARING: Outcome.STOPPED,
     Phase.RESETTING: Outcome.UNFINISHED,
 }
+_DONE = (Outcome.FINISHED, Outcome.CONSUMERS_FAILED, Outcome.READY)
+_CLOSED_AND_TOLD = (Outcome.CONSUMERS_FAILED, Outcome.NEEDS_ATTENTION)
 _PATIENCE = 3
 """Executions that end unfinished, one after the other, before a person hears of it."""
 _UNDER_WAY = "the rotation is not finished, and is tried again"
@@ -67,7 +69,7 @@ def _earlier_outcome(bench: Bench, call: Call) -> Outcome:
     if latest is None or latest.execution != call.execution or not latest.outcome:
         return Outcome.UNFINISHED
     outcome = Outcome(latest.outcome)
-    _tell(bench, latest, outcome)  # cut off after its write: told twice rather than never
+    _tell_the_end(bench, latest, outcome)  # cut off after its write: told twice rather than never
     return outcome
 
 
@@ -98,13 +100,9 @@ class Report:
         outcome = self._outcome(found)
         ended = self._ended(found, outcome)
         self._save_evidence(ended, outcome)
-        why = self._in_the_way(ended.rotation, outcome)
-        if outcome is Outcome.UNFINISHED and why and self._is_news(why):
-            # Told first: cut off in between, it is told twice rather than never.
-            self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, rotation=ended.rotation.id, why=why)
-        self._commit(rotation, ended, outcome, why)
-        if outcome is not Outcome.STOPPED or self._is_news(why):
-            _tell(self.bench, ended.rotation, outcome)
+        told = self._call_a_person(ended.rotation, outcome)
+        self._commit(rotation, ended, outcome, told)
+        _tell_the_end(self.bench, ended.rotation, outcome)
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
 
     def _findings(self, rotation: Rotation) -> Findings:
@@ -156,13 +154,31 @@ class Report:
             changes |= {"phase": Phase.FINISHED, "finished_at": self.now, "problems": problems}
         return replace(found, rotation=rotation.having(**changes))
 
+    def _call_a_person(self, rotation: Rotation, outcome: Outcome) -> str:
+        """Tell what a person has to hear; return the digest of what was told.
+
+        Told before it is written: cut off in between, it is told twice rather than never. What the bus does not take is
+        told by the next report. No other one follows on a rotation that is closed. So that is tried again first. Raises
+        Unreachable then.
+        """
+        why = self._in_the_way(rotation, outcome)
+        closed = outcome in _CLOSED_AND_TOLD and rotation.phase is Phase.FINISHED
+        if not why or (not closed and not self._is_news(why)):
+            return "" if outcome in _DONE else self.told
+        taken = self.bench.bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
+        if closed and not taken:
+            raise Unreachable("the event bus does not take that a person is needed: the rotation is not closed before")
+        return _digest(why) if taken else self.told
+
     def _in_the_way(self, rotation: Rotation, outcome: Outcome) -> str:
-        """Return what a person has to hear although the tick comes back, or "".
+        """Return what a person has to hear, or "". That it needs attention in the middle was told by who found it.
 
         Of a rotation that is under way: what asking again cannot mend, and what several executions have not mended.
         """
         if outcome is Outcome.STOPPED:
             return "; ".join(rotation.problems)
+        if outcome in _CLOSED_AND_TOLD and rotation.phase is Phase.FINISHED:
+            return "; ".join(rotation.problems) or "consumers failed: the report names them"
         error = self.call.state.error
         if outcome is not Outcome.UNFINISHED or not (_is_definite(error) or self.tries >= _PATIENCE):
             return ""
@@ -173,14 +189,14 @@ class Report:
         folder = self.bench.folder(found.rotation.registry, found.rotation.generation)
         folder.save_evidence(document, page.render(document))
 
-    def _commit(self, before: Rotation, found: Findings, outcome: Outcome, why: str) -> None:
+    def _commit(self, before: Rotation, found: Findings, outcome: Outcome, told: str) -> None:
         """Write the end in one transaction: rotation, requests that are met, when to come back, the lease.
 
         A completed reset meets its requests even where consumers are still to be told: those are the rotation's own.
         """
         rotation = found.rotation
         saved = rotation.having(rev=secrets.token_hex(8))
-        again = self._again(outcome, why)
+        again = self._again(outcome, told)
         writes: list[Write] = [following(before, saved), open_mark(saved), self._following(again)]
         met = _met(found)
         while len(met) > _REQUESTS:
@@ -191,12 +207,11 @@ class Report:
         lingering = self.call.state.error is not None
         hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=writes)
 
-    def _again(self, outcome: Outcome, why: str) -> Again:
+    def _again(self, outcome: Outcome, told: str) -> Again:
         """Return when the tick may come back; what is done counts from nought again."""
-        done = outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED, Outcome.READY)
+        done = outcome in _DONE
         tries = 0 if done else self.tries + 1
         at = self.now if done else self.now + self.bench.settings.again_in(self.tries)
-        told = _digest(why) if why or done else self.told
         return Again(registry=self.fence.registry, tries=tries, at=at, told=told, rev=secrets.token_hex(8))
 
     def _following(self, again: Again) -> Write:
@@ -209,13 +224,15 @@ class Report:
         under_way = latest is not None and latest.phase.open and latest.phase is not Phase.PREPARING
         outcome = Outcome.UNFINISHED if under_way else Outcome.STOPPED
         logger.error("nothing was begun", extra={"error": error.get("Error")})
-        again = self._again(outcome, why).having(not_begun=_in_one_line(why), not_begun_at=self.now)
+        told = self.told
+        # Told first: cut off in between, it is told twice rather than never.
+        if self._is_news(why) and self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=why):
+            told = _digest(why)
+        again = self._again(outcome, told).having(not_begun=_in_one_line(why), not_begun_at=self.now)
         # A definite error is the function's own answer, as "wait" is, and the handler leaves nothing running behind it:
         # the next owner need not wait. After all else, a Task's timeout first of all, a call of Begin may still run.
         # (That it was called before, the lease says.)
         lingering = bool(error) and not _is_definite(error)
-        if self._is_news(why):  # told first: cut off in between, it is told twice rather than never
-            self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=why)
         hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=[self._following(again)])
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
 
@@ -224,14 +241,9 @@ class Report:
         return _digest(why) != self.told
 
 
-def _tell(bench: Bench, rotation: Rotation, outcome: Outcome) -> None:
-    """Tell how a rotation ended. That it needs attention in the middle was told by who found it."""
+def _tell_the_end(bench: Bench, rotation: Rotation, outcome: Outcome) -> None:
     if outcome in (Outcome.FINISHED, Outcome.CONSUMERS_FAILED):
         bench.bus.tell(Told.ROTATION_FINISHED, rotation.registry, rotation=rotation.id, outcome=outcome.value)
-    found_here = outcome is Outcome.NEEDS_ATTENTION and rotation.phase is not Phase.NEEDS_ATTENTION
-    if found_here or outcome in (Outcome.STOPPED, Outcome.CONSUMERS_FAILED):
-        why = "; ".join(rotation.problems) or "consumers failed: the report names them"
-        bench.bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
 
 
 def _is_definite(error: dict[str, str] | None) -> bool:

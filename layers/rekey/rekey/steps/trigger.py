@@ -176,9 +176,15 @@ def sweep(bench: Bench, now: datetime) -> list[str]:
 
 
 def _remind(bench: Bench, registry: str, now: datetime) -> None:
-    """Page a person once a day while a rotation needs attention."""
-    rotation = _needing_attention(bench, registry)
-    if rotation is not None and (rotation.paged_at is None or now - rotation.paged_at >= _REMIND):
+    """Page a person once a day while a rotation needs attention; and who is to click, where the bus did not take it."""
+    rotation = bench.ledger.latest(registry)
+    if rotation is None:
+        return
+    waits = rotation.phase is Phase.NEEDS_ATTENTION
+    if rotation.paged_at is None:
+        if waits or rotation.phase is Phase.READY:
+            _page(bench, rotation, now)
+    elif waits and now - rotation.paged_at >= _REMIND:
         _page(bench, rotation, now)
 
 
@@ -188,8 +194,9 @@ def _needing_attention(bench: Bench, registry: str) -> Rotation | None:
 
 
 def _page(bench: Bench, rotation: Rotation, now: datetime) -> None:
-    """Tell once more why a rotation needs attention. Written after it was told: never lost, perhaps told twice."""
-    why = "; ".join(rotation.problems)
+    """Tell once more what a rotation needs a person for. Written after it was told: never lost, perhaps told twice."""
+    click = f"ready: reset the password in the registry's console, then `rekey paste {rotation.registry}`"
+    why = "; ".join(rotation.problems) or click
     if bench.bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why):
         with suppress(Conflict):  # whoever wrote at this moment knows of it
             bench.ledger.note(rotation, rotation.having(paged_at=now))

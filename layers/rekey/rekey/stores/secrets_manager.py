@@ -13,7 +13,7 @@ from rekey import aws
 from rekey.contracts import Candidate, Stored
 from rekey.errors import Conflict, Denied, FormatUnknown, NotFound, Superseded, Unfit, Unreachable
 from rekey.model import plan
-from rekey.model.names import Generation, StoreVersion
+from rekey.model.names import StoreVersion
 from rekey.stores import secret_value
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class SecretsManagerStore:
         kept = self._value(version)
         if kept is None:
             raise Unreachable(f"{self._what}: a value that was just written cannot be read back yet")
-        if not secret_value.is_placeholder(kept):
+        if not secret_value.is_placeholder(secret_value.parsed(kept)):
             raise Conflict(f"{self._what}: version {version} holds what no check wrote")
         holder = _holder(self._describe(), _CHECK)
         if holder is not None:
@@ -75,7 +75,7 @@ class SecretsManagerStore:
         if found is None:
             return None
         version, text = found
-        return None if secret_value.is_placeholder(text) else self._stored(version, text)
+        return None if secret_value.is_placeholder(secret_value.parsed(text)) else self._stored(version, text)
 
     def stage(self, candidate: Candidate, token: str) -> StoreVersion:
         """Write the candidate under AWSPENDING and read it back. `token`: 32 to 64 characters.
@@ -84,7 +84,7 @@ class SecretsManagerStore:
         """
         if _holder(self._describe(), _CURRENT) is None:
             self._put(_derived("placeholder", token), secret_value.placeholder(self._registry), _CHECK)
-        self._put(token, secret_value.written(candidate), _PENDING)
+        self._put(token, secret_value.of(candidate), _PENDING)
         kept = self.find(token)
         if kept is None:
             raise Unreachable(f"{self._what}: the candidate that was just written cannot be read back yet")
@@ -156,7 +156,7 @@ class SecretsManagerStore:
         if holder is None:
             raise Unfit(f"{self._what} has no version in force that another could follow")
         text = self._value(holder)
-        theirs = Generation(0) if text is None else secret_value.generation(text)
+        theirs = secret_value.generation(secret_value.parsed(text or ""))
         if theirs > mine:
             raise Superseded(f"{self._what} holds generation {theirs}, and this is {mine}")
         return holder
@@ -177,12 +177,15 @@ class SecretsManagerStore:
         except Unfit:
             return  # it is not there (any more): a later candidate or another check has it
 
-    def _put(self, token: str, text: str, stage: str) -> None:
+    def _put(self, token: str, document: secret_value.Document, stage: str) -> None:
         """Write a version. Does nothing where it exists, with this value or with another: who writes reads it back."""
         try:
             with self._answering("PutSecretValue"):
                 self._client.put_secret_value(
-                    SecretId=self._name, ClientRequestToken=token, SecretString=text, VersionStages=[stage]
+                    SecretId=self._name,
+                    ClientRequestToken=token,
+                    SecretString=secret_value.text(document),
+                    VersionStages=[stage],
                 )
         except NotFound:
             raise self._missing() from None
@@ -235,7 +238,7 @@ class SecretsManagerStore:
 
     def _stored(self, version: str, text: str) -> Stored:
         try:
-            return secret_value.read(text, StoreVersion(version), self._registry)
+            return secret_value.read(secret_value.parsed(text), StoreVersion(version), self._registry)
         except (FormatUnknown, Unfit) as error:
             raise type(error)(f"{self._what}: {error}") from None
 

@@ -9,6 +9,7 @@ from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase
 from rekey.model.verdict import LoginVerdict
 from rekey.observability import logger
 from rekey.protocol import Seen, Way
+from rekey.steps.reset import old_tokens
 from rekey.steps.reset.work import Work
 
 
@@ -104,7 +105,7 @@ def ask_old(work: Work) -> None:
 
 
 def promote(work: Work) -> None:
-    """Make the staged password the one that readers see."""
+    """Make the staged password the one that readers see; then try what the old one had given."""
     attempt, now = work.latest, runtime.now()
     version = StoreVersion(attempt.staged or "")
     over = StoreVersion(attempt.old_version) if attempt.old_version else None
@@ -127,6 +128,7 @@ def promote(work: Work) -> None:
     )
     if attempt.kind is AttemptKind.PASTED:
         work.tell_reset()
+    old_tokens.attempt(work)
 
 
 def delete(work: Work) -> None:
@@ -169,5 +171,5 @@ def close(work: Work, outcome: AttemptOutcome) -> None:
     )
     if outcome is AttemptOutcome.NO_EFFECT and work.raw is not None:
         work.bench.escrow.delete(attempt)  # closed first: an answer is never thrown away for another reset
-    work.seen = Seen()
+    work.seen, work.tokens = Seen(), ()
     work.raw = work.password = None

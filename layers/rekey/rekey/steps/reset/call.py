@@ -11,6 +11,7 @@ from rekey.model.rotation import Attempt, AttemptKind, CallEnd
 from rekey.model.verdict import LoginVerdict
 from rekey.observability import logger
 from rekey.protocol import Seen
+from rekey.steps.reset import old_tokens
 from rekey.steps.reset.work import Work
 
 LAST_TRIES = timedelta(seconds=3)
@@ -53,19 +54,25 @@ def get_ready(work: Work) -> dict[str, object]:
 
 
 def try_old(work: Work) -> None:
-    """Try the old password before the call. A refusal counts when the registry is well between it and the next."""
+    """Try the old password before the call, and take the tokens that it gives.
+
+    A refusal counts when the registry is well between it and the next.
+    """
     attempt = work.latest
     refusals = work.rotation.old_refusals
     login = Login(LoginVerdict.INCONCLUSIVE, "refused, and then the registry was not well")
+    tokens: dict[str, object] = {}
     if not refusals or work.registry.healthy():
         stored = work.store.read(StoreVersion(attempt.old_version or ""))
         login = work.registry.login(stored.password)
+        if login.verdict is LoginVerdict.ACCEPTED:
+            tokens = old_tokens.take(work, stored.password)
     work.saw(tried=True)
     found: dict[str, object] = {"old_before": login.verdict, "said": login.detail}
     if login.verdict is LoginVerdict.REFUSED:
         work.note_old_refused(found, refusals + 1)
     else:
-        work.save(found, old_refusals=0 if login.verdict is LoginVerdict.ACCEPTED else refusals)
+        work.save(found, old_refusals=0 if login.verdict is LoginVerdict.ACCEPTED else refusals, **tokens)
 
 
 def send(work: Work) -> None:

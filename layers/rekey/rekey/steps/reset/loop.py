@@ -104,15 +104,17 @@ def _ask_gate(work: Work) -> State | None:
     """Ask the gate, once, before anything is changed. Returns a state where it does not let the rotation pass."""
     time = checks.of_time(work.limits.call, work.call.left(runtime.now()))
     found = [time, *checks.before_reset(work.bench, work.rotation, work.plan, work.registry, work.store)]
+    warnings = checks.warnings(work.rotation, work.registry, work.store)
     requests = work.bench.ledger.open_requests(work.state.registry)
     decision = gate.decide(found, requests, work.plan.policy)
     if not decision.go:
-        return _stop(work, decision.problems)
+        return _stop(work, decision.problems, warnings=warnings)
     work.save_rotation(
         phase=Phase.RESETTING,
         gate_at=runtime.now(),
         reason=decision.reason or work.rotation.reason,
         waived=decision.waived,
+        warnings=warnings,
     )
     return None
 
@@ -142,6 +144,8 @@ def _be_ready(work: Work) -> None:
     if stored is not None and work.rotation.wrong_logins < work.limits.wrong_logins:
         verdict = work.registry.login(stored.password).verdict
     where = work.registry.where if isinstance(work.registry, Manual) else ""
+    # Told first: cut off in between, it is told twice rather than never. Who was not told, the tick tells.
+    told = work.tell_attention(f"ready: {where}, then `rekey paste {work.rotation.registry}`")
     work.save_rotation(
         phase=Phase.READY,
         ready_at=now,
@@ -149,12 +153,12 @@ def _be_ready(work: Work) -> None:
         old_before=verdict,
         old_version=StoreVersion(stored.version) if stored else None,
         wrong_logins=work.rotation.wrong_logins + (verdict is LoginVerdict.REFUSED),
+        paged_at=now if told else None,
     )
-    work.tell_attention(f"ready: {where}, then `rekey paste {work.rotation.registry}`")
 
 
-def _stop(work: Work, problems: tuple[str, ...]) -> State:
+def _stop(work: Work, problems: tuple[str, ...], **noted: object) -> State:
     if work.attempt is not None and work.attempt.outcome is None:
         work.save(attempt={"outcome": AttemptOutcome.NOT_CALLED})
-    work.save_rotation(phase=Phase.STOPPED, finished_at=runtime.now(), problems=problems)
+    work.save_rotation(phase=Phase.STOPPED, finished_at=runtime.now(), problems=problems, **noted)
     return work.state.to_report(Outcome.STOPPED)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rekey import runtime
 from rekey.bus import Told
-from rekey.contracts import GeneratesPassword, Manual, Resettable, TakesPassword
+from rekey.contracts import GeneratesPassword, Manual, Resettable, TakesPassword, Token
 from rekey.errors import Defect
 from rekey.model.password import Password
 from rekey.model.rotation import Attempt, Phase, Rotation
@@ -17,6 +17,8 @@ from rekey.runtime import Call
 from rekey.steps.bench import Bench
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rekey.records.escrow import Envelope
 
 
@@ -41,6 +43,8 @@ class Work:
         self.envelope: Envelope | None = None
         self.raw: bytes | None = None
         self.password: Password | None = None
+        self.tokens: Sequence[Token] = ()
+        """What the old password gave just before the call, while nobody has tried it since."""
 
     @property
     def records(self) -> Records:

@@ -1,0 +1,261 @@
+"""Rekey's ways into Vault, each against the real auth method, and what is said where one leads nowhere."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from rekey.errors import CredentialUnusable
+from tests.contract.store_cases import Surroundings, VaultCase
+from tests.sandbox.http_server import HttpServer
+from tests.sandbox.sts import Role, Sts
+from tests.sandbox.wire import Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def surroundings() -> Iterator[Surroundings]:
+    with Surroundings() as surroundings:
+        yield surroundings
+
+
+@pytest.fixture
+def case(surroundings: Surroundings) -> Iterator[VaultCase]:
+    case = VaultCase(surroundings)
+    yield case
+    case.restore()
+
+
+def token() -> str:
+    return secrets.token_hex(32)
+
+
+def enable(case: VaultCase, kind: str) -> str:
+    """Enable an auth method of its own for this test, and return its mount."""
+    mount = f"{kind}-{case.id}"
+    case.vault.call("POST", f"sys/auth/{mount}", {"type": kind})
+    return mount
+
+
+class TestAppRole:
+    def test_it_leads_in(self, case: VaultCase) -> None:
+        case.store.check(token())
+
+    def test_one_login_is_enough_for_everything_that_one_object_does(self, case: VaultCase) -> None:
+        before = len(case.vault.door.requests("POST", "/v1/auth/approle/login"))
+        case.store.check(token())
+        case.store.current()
+        assert len(case.vault.door.requests("POST", "/v1/auth/approle/login")) == before + 1
+
+    @pytest.mark.parametrize("field", ["role_id", "secret_id"])
+    def test_a_wrong_credential_is_named(self, case: VaultCase, field: str) -> None:
+        case.keep({**case.login, field: "another"})
+        with pytest.raises(CredentialUnusable, match=f"refuses the login with the secret rekey/vault-{case.id}: are"):
+            case.store.current()
+
+    def test_a_credential_without_its_fields_is_named(self, case: VaultCase) -> None:
+        case.keep({"role_id": case.id})
+        with pytest.raises(CredentialUnusable, match="has no field `secret_id`"):
+            case.store.current()
+
+    def test_a_method_that_is_not_enabled_is_asked_about(self, case: VaultCase) -> None:
+        """Vault refuses the login there as it refuses a wrong one."""
+        auth = {"approle": {"secret": f"rekey/vault-{case.id}"}, "mount": "approle-2"}
+        with pytest.raises(
+            CredentialUnusable, match=r"is an auth method enabled at auth/approle-2/ \(`vault auth list`"
+        ):
+            case.at(auth=auth).current()
+
+    def test_a_method_mounted_elsewhere(self, case: VaultCase) -> None:
+        mount = enable(case, "approle")
+        role = f"auth/{mount}/role/rekey"
+        case.vault.call("POST", role, {"token_policies": [case.id]})
+        role_id = case.vault.call("GET", f"{role}/role-id")["data"]["role_id"]
+        secret_id = case.vault.call("POST", f"{role}/secret-id")["data"]["secret_id"]
+        case.keep({"role_id": role_id, "secret_id": secret_id})
+        case.at(auth={"approle": {"secret": f"rekey/vault-{case.id}"}, "mount": mount}).check(token())
+
+
+class TestAws:
+    @pytest.fixture
+    def sts(self) -> Iterator[Sts]:
+        with Sts() as sts:
+            yield sts
+
+    @pytest.fixture
+    def role(self, case: VaultCase, sts: Sts, monkeypatch: pytest.MonkeyPatch) -> Role:
+        """Take a role as a function has it, and let Vault know it."""
+        self.mount = enable(case, "aws")
+        case.vault.call(
+            "POST",
+            f"auth/{self.mount}/config/client",
+            {"sts_endpoint": sts.url, "sts_region": "us-east-1", "iam_server_id_header_value": "127.0.0.1"},
+        )
+        taken = sts.role("rekey-eu-central-1-begin", "rekey-begin")
+        bound = "arn:aws:iam::123456789012:role/rekey-eu-central-1-*"
+        case.vault.call(
+            "POST",
+            f"auth/{self.mount}/role/rekey",
+            {
+                "auth_type": "iam",
+                "bound_iam_principal_arn": [bound.replace("*", "begin")],
+                "resolve_aws_unique_ids": False,
+                "token_policies": [case.id],
+            },
+        )
+        for name, value in taken.keys.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "rekey-begin")
+        return taken
+
+    @pytest.mark.usefixtures("role")
+    def test_a_functions_own_role_leads_in(self, case: VaultCase, sts: Sts) -> None:
+        case.at(auth={"aws": "rekey", "mount": self.mount}).check(token())
+        assert {one.headers["x-vault-aws-iam-server-id"] for one in sts.requests()} == {"127.0.0.1"}
+
+    @pytest.mark.usefixtures("role")
+    def test_the_keys_themselves_go_nowhere(self, case: VaultCase, role: Role) -> None:
+        before = len(case.vault.door.requests())
+        case.at(auth={"aws": "rekey", "mount": self.mount}).current()
+        sent = [repr([one.path, one.headers, one.body]) for one in case.vault.door.requests()[before:]]
+        assert sent
+        assert not [text for text in sent if role.keys["AWS_SECRET_ACCESS_KEY"] in text]
+
+    @pytest.mark.usefixtures("role")
+    def test_what_is_signed_for_one_vault_is_no_use_at_another(self, case: VaultCase) -> None:
+        for auth in ({"server_id": "vault.example.com"}, {"aws": "another"}):
+            with pytest.raises(CredentialUnusable, match="the login of the role of the function rekey-begin as"):
+                case.at(auth={"aws": "rekey", "mount": self.mount, **auth}).current()
+
+    @pytest.mark.usefixtures("role")
+    def test_a_signature_that_is_none_is_refused(self, case: VaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secrets.token_hex(20))
+        with pytest.raises(CredentialUnusable):
+            case.at(auth={"aws": "rekey", "mount": self.mount}).current()
+
+    def test_without_a_role_nothing_is_signed(self, case: VaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+        store = case.at(auth={"aws": "rekey"})
+        with pytest.raises(CredentialUnusable, match="no AWS credentials to sign with"):
+            store.current()
+
+
+class Signer:
+    """Somebody whose tokens Vault trusts."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.public = (
+            self._key.public_key()
+            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+            .decode()
+        )
+
+    def token(self, **claims: Any) -> str:  # noqa: ANN401 (JSON)
+        """Return a token that is good for a minute."""
+        ends = datetime.now(UTC) + timedelta(minutes=1)
+        return jwt.encode({"exp": ends, "iat": datetime.now(UTC), **claims}, self._key, algorithm="ES256")
+
+
+class TestJwt:
+    @pytest.fixture
+    def signer(self, case: VaultCase) -> Signer:
+        signer, self.mount = Signer(), enable(case, "jwt")
+        case.vault.call("POST", f"auth/{self.mount}/config", {"jwt_validation_pubkeys": [signer.public]})
+        case.vault.call(
+            "POST",
+            f"auth/{self.mount}/role/rekey",
+            {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"], "token_policies": [case.id]},
+        )
+        return signer
+
+    def auth(self, case: VaultCase) -> dict[str, object]:
+        return {"jwt": {"secret": f"rekey/vault-{case.id}"}, "role": "rekey", "mount": self.mount}
+
+    def test_a_signed_token_leads_in(self, case: VaultCase, signer: Signer) -> None:
+        case.keep({"token": signer.token(sub="rekey", aud="vault")})
+        case.at(auth=self.auth(case)).check(token())
+
+    def test_one_that_is_over_is_named(self, case: VaultCase, signer: Signer) -> None:
+        case.keep({"token": signer.token(sub="rekey", aud="vault", exp=datetime.now(UTC) - timedelta(hours=1))})
+        with pytest.raises(CredentialUnusable, match=f"with the secret rekey/vault-{case.id} as rekey: is its `token`"):
+            case.at(auth=self.auth(case)).current()
+
+
+class TokenReview(HttpServer):
+    """The one call that Vault makes to a cluster: https://kubernetes.io/docs/reference/access-authn-authz/authentication."""
+
+    def __init__(self, known: str, account: tuple[str, str]) -> None:
+        super().__init__()
+        self._known, self._account = known, account
+
+    def act(self, request: Request) -> Response:
+        """Say whose token it is."""
+        if (request.method, request.path) != ("POST", "/apis/authentication.k8s.io/v1/tokenreviews"):
+            return self.not_found(request)
+        spec: Any = request.json_object()["spec"]
+        if spec["token"] != self._known:
+            return Response.json({"status": {"authenticated": False}}, 201)
+        namespace, name = self._account
+        user = {"username": f"system:serviceaccount:{namespace}:{name}", "uid": "u-1"}
+        groups: Any = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
+        return Response.json({"status": {"authenticated": True, "user": {**user, "groups": groups}}}, 201)
+
+
+class TestKubernetes:
+    def test_a_service_accounts_token_leads_in(self, case: VaultCase) -> None:
+        signer, mount = Signer(), enable(case, "kubernetes")
+        account = {"namespace": "rekey", "serviceaccount": {"name": "rekey", "uid": "u-1"}}
+        given = signer.token(sub="system:serviceaccount:rekey:rekey", **{"kubernetes.io": account})
+        auth = {"kubernetes": {"secret": f"rekey/vault-{case.id}"}, "role": "rekey", "mount": mount}
+        with TokenReview(given, ("rekey", "rekey")) as cluster:
+            config = {"kubernetes_host": cluster.url, "disable_local_ca_jwt": True, "token_reviewer_jwt": given}
+            case.vault.call("POST", f"auth/{mount}/config", config)
+            bound = {"bound_service_account_names": ["rekey"], "bound_service_account_namespaces": ["rekey"]}
+            case.vault.call("POST", f"auth/{mount}/role/rekey", {**bound, "token_policies": [case.id]})
+            case.keep({"token": given})
+            case.at(auth=auth).check(token())
+            case.keep({"token": signer.token(sub="system:serviceaccount:rekey:other", **{"kubernetes.io": account})})
+            with pytest.raises(CredentialUnusable, match="as rekey: is its `token` right"):
+                case.at(auth=auth).current()
+
+
+class TestWhereACredentialGoes:
+    def test_one_that_is_not_bound_to_the_host_goes_nowhere(self, case: VaultCase) -> None:
+        with pytest.raises(CredentialUnusable, match=r"is not for vault\.example\.com"):
+            case.at(address="https://vault.example.com").current()
+
+    def test_the_namespace_is_named_with_every_request(self, case: VaultCase) -> None:
+        """Vault's own namespaces are of its Enterprise; the header is what there is to it."""
+        before = len(case.vault.door.requests())
+        case.at(namespace="team/a").current()
+        sent = case.vault.door.requests()[before:]
+        assert next(one.path for one in sent).endswith("/login")
+        assert {one.headers.get("x-vault-namespace") for one in sent} == {"team/a"}
+        case.at().current()
+        assert "x-vault-namespace" not in case.vault.door.requests()[-1].headers
+
+    def test_no_environment_is_read(self, case: VaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A token that lies about is shown to nobody, and no proxy sees one."""
+        for name in ("VAULT_TOKEN", "VAULT_ADDR", "VAULT_NAMESPACE", "VAULT_CACERT"):
+            monkeypatch.setenv(name, "http://from-the-environment")
+        before, store = len(case.vault.door.requests()), case.at()
+        store.current()
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:1")
+        store.current()
+        sent = [repr([one.path, one.headers]) for one in case.vault.door.requests()[before:]]
+        assert len(sent) == 3
+        assert not [text for text in sent if "from-the-environment" in text]
