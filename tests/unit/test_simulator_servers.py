@@ -45,6 +45,26 @@ def test_one_on_path_is_used_as_it_is(path: Path, cache: Path) -> None:
     assert not cache.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "command", "says"),
+    [
+        ("vault", "vault", "Vault v1.20.4 (0000), built 2025-09-23T13:22:38Z"),
+        ("vault", "bao", "OpenBao v2.4.1 (0000), built 2025-09-24T13:22:38Z"),
+        ("gitea", "gitea", "gitea version 1.25.1 built with GNU Make 4.4.1, go1.25.3"),
+        ("etcd", "etcd", "etcd Version: 3.6.5"),
+        ("kube-apiserver", "kube-apiserver", "Kubernetes v1.33.2"),
+        ("token-server", "token-server", 'Issuer string for token (default "distribution-token-server")'),
+    ],
+)
+def test_each_is_known_by_what_it_says(path: Path, cache: Path, name: str, command: str, says: str) -> None:
+    """Another version than ours too; the same words from a program that fails are not enough."""
+    expected = program(path / command, f"#!/bin/sh\necho '{says}' >&2\n")
+    assert find(name, cache) == expected
+    program(path / command, f"#!/bin/sh\necho '{says}'\nexit 1\n")
+    with pytest.raises(ServerMissingError):
+        find(name, cache)
+
+
 def test_another_program_of_that_name_is_not_taken(path: Path, cache: Path) -> None:
     program(path / "registry", "#!/bin/sh\necho windows-registry 1.0\n")
     with pytest.raises(ServerMissingError, match="make servers"):
