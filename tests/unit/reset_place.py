@@ -127,6 +127,11 @@ class Place:
     def _call(self, state: State, seconds: timedelta, *, repeated: bool = False) -> Call:
         return Call("reset", self.owner, 0, repeated=repeated, state=state, deadline=runtime.now() + seconds)
 
+    @property
+    def call(self) -> Call:
+        """A call of the function, as the state machine makes it."""
+        return self._call(self.state, FUNCTION)
+
     def write(self, **changes: object) -> None:
         """Write changes of the rotation, as its owner."""
         self.bench.ledger.save_one(self.lease.fence(self.name), self.rotation.having(**changes))

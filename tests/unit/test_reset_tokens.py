@@ -11,13 +11,17 @@ import pytest
 from rekey import runtime
 from rekey.errors import Denied
 from rekey.model.old_token import TokenKind
+from rekey.model.password import Password
 from rekey.model.state import Next
 from rekey.model.verdict import LoginVerdict
+from rekey.steps.reset import old_tokens
 from rekey.steps.reset.old_tokens import GIVES_NONE, WITHIN
+from rekey.steps.reset.work import Work
 from tests.sandbox import aws_faults, faults
 from tests.sandbox.wire import Response
 from tests.unit.bare_stack import BareStack
 from tests.unit.reset_place import FUNCTION, Place
+from tests.unit.reset_states import attempt
 from tests.unit.token_place import LIFETIME, REPOSITORY, TokenPlace
 
 if TYPE_CHECKING:
@@ -171,13 +175,18 @@ def test_one_that_hangs_after_the_reset_holds_delivery_up_for_seconds_alone(plac
     hold.release()
 
 
-def test_they_are_not_taken_where_the_call_would_be_late_for_it(opened: BareStack) -> None:
-    """The call of 1 s and its escrow write of 30 s come first."""
-    with TokenPlace(opened) as place:
-        assert place.reset(timedelta(seconds=31 + WITHIN.total_seconds() - 0.5)).next in (Next.DELIVER, Next.REPORT)
-        assert [one for one in place.registry.requests() if takes_tokens(one)] == []
-        if place.rotation.called_at is not None:
-            assert place.rotation.old_tokens_note == "no time was left to take one before the reset"
+@pytest.mark.parametrize(("spare", "taken"), [(WITHIN / 2, 0), (WITHIN * 20, 2)])
+def test_they_are_not_taken_where_the_call_would_be_late_for_it(
+    place: TokenPlace, spare: timedelta, taken: int
+) -> None:
+    """The call and its escrow write come first."""
+    work = Work(place.bench, place.call)
+    deadline = runtime.now() + work.limits.call + spare
+    work.attempt = attempt(deadline=deadline)
+    noted = old_tokens.take(work, Password(place.first))
+    assert len(work.tokens) == taken
+    assert bool(noted["old_tokens_note"]) is not bool(taken)
+    assert len([one for one in place.registry.requests() if takes_tokens(one)]) == bool(taken)
 
 
 def test_a_registry_that_takes_the_password_itself_gives_none(opened: BareStack) -> None:
