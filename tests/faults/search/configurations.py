@@ -85,7 +85,7 @@ TAKES_RESTORE_LEAK = replace(
 )
 """The candidate of a call that the ledger forgot may be live, and nobody asks the store for it.
 
-So one reset more than needed is made after a restore, and never a password lost: the next candidate is in the store too.
+So one reset more than needed is made after a restore, and never a password lost: the next one is in the store too.
 """
 MANUAL_LIES = replace(_of("manual, a registry that lies for a while", 2, {Fault.LIE}, way=Way.MANUAL), clicked_at=True)
 MANUAL_RESTORE = _of("manual, and a restored ledger", 1, {Fault.RESTORE}, way=Way.MANUAL)

@@ -134,7 +134,7 @@ REMOVALS = (
     Removal(Guard.STRAY_FIRST, ask.MANUAL_FIRST),
     Removal(Guard.OWN_PROMOTION, ask.MANUAL_FIRST),
     Removal(Guard.PASTE_COUNTS_ANEW, replace(ask.PASTE, resumes=0)),
-    Removal(Guard.PASTE_DATED, ask.PASTE_OLDER),
+    Removal(Guard.PASTE_DATED, replace(ask.PASTE_OLDER, clicks=0, resumes=0)),
     Removal(Guard.RETRIES_SEEN, _faults(ask.TWO, 1, Fault.DUPLICATE)),
     Removal(Guard.SECOND_REFUSAL, ask.LIE),
     Removal(Guard.DRAIN_AT_TAKEOVER, _faults(ask.TWO, 1, Fault.STOP_EXECUTION)),

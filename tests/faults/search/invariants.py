@@ -17,8 +17,8 @@ def at_call(world: World, *, sending: bool = False, leaked: bool = False, forgot
 
     `sending`: "called at" is written. A paste that comes after that comes too late, and the call makes it a wrong one.
     `leaked`: the one in the store was reported as leaked since, and is not worth delivering.
-    `forgotten`: candidates of which a restored ledger does not know that they were set. One may be live, and costs a reset more
-    than needed, of an account whose password nobody but the store has; none is lost by that.
+    `forgotten`: candidates of which a restored ledger does not know that they were set. One may be live: then this is a
+    reset more than needed, of a password that no consumer has; none is lost by that.
     """
     live = world.registry.password
     for answer in world.answers:

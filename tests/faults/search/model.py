@@ -317,7 +317,7 @@ def leaked(model: Model, world: World) -> bool:
 
 
 def forgotten(model: Model, world: World) -> frozenset[str]:
-    """Return the tokens of candidates for a taking registry of which a restored ledger does not know that they were set."""
+    """Return the tokens of candidates of which a restored ledger does not know that the registry was to take them."""
     if model.config.way is not Way.TAKES or not world.truth.restored:
         return frozenset()
     attempts = [model.book.attempt(number) for line in world.ledger.lines for number in line.attempts]
