@@ -116,7 +116,8 @@ class Report:
         outcome = self._outcome(found)
         self._save_evidence(found, outcome)
         if outcome is not Outcome.UNFINISHED:
-            _tell(self.bench, before, outcome)  # told first: cut off in between, it is told twice rather than never
+            self._call_a_person(before, outcome)
+            _tell_the_end(self.bench, before, outcome)  # told first: twice rather than never
             ledger.save_one(self.fence, before.having(cut_short=False))
 
     def _findings(self, rotation: Rotation) -> Findings:
