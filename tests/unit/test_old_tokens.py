@@ -266,7 +266,11 @@ class TestClaims:
         end = int(time.time()) + 60
         assert end_of(jwt.encode({"exp": end}, KEY)) == end
 
-    @pytest.mark.parametrize("token", ["opaque", "a.b.c", jwt.encode({}, KEY), jwt.encode({"access": "all"}, KEY)])
+    @pytest.mark.parametrize(
+        "token",
+        ["opaque", "a.b.c", jwt.encode({}, KEY), jwt.encode({"access": "all"}, KEY)],
+        ids=["opaque", "no JWT", "nothing", "another shape"],
+    )
     def test_what_is_not_said_is_not_known(self, token: str) -> None:
         assert end_of(token) is None
         assert grants(token) is None
