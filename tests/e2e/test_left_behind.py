@@ -21,7 +21,8 @@ OF_A_ROTATION = ("rotation#", "attempt#", "receipts#")
 def test_a_later_leak_that_stops_at_the_gate_leaves_no_consumer_behind(company: Company) -> None:
     """The rotation before was closed for it; what that one had not told is told while the next one cannot begin."""
     world = company.world
-    world.github.inject(drop(), when=lambda one: one.method == "PUT" and LATE in one.path, times=None)
+    writes = rotating.is_write(company)
+    world.github.inject(drop(), when=lambda one: writes(one) and "/web/" in one.path, times=None)
     assert rotating.rotate(company).error == "Unfinished"
     world.kubernetes.inject(REFUSED, when=lambda one: f"org-{company.name}" in one.path, times=None)
     world.github.clear_faults()
