@@ -77,7 +77,7 @@ SERVERS: Mapping[str, Server] = {
                     **_VERSIONS["vault"]["go"],
                     package=".",
                     program="vault",
-                    takes="about six minutes on two cores",
+                    takes="about six minutes on two cores, and 3 GB of memory",
                     tags="minimal",  # without the clients of every cloud and database
                     over=_HERE / "vault",
                 ),
@@ -108,7 +108,7 @@ SERVERS: Mapping[str, Server] = {
                     **_VERSIONS["gitea"]["go"],
                     package=".",
                     program="gitea",
-                    takes="about four minutes on two cores",
+                    takes="about five minutes on two cores",
                     tags="sqlite,sqlite_unlock_notify",
                     variables=(("main.Version", _VERSIONS["gitea"]["go"]["version"].removeprefix("v")),),
                     keeps=("options", "public", "templates"),  # the module proxy has no program with these built in
@@ -137,7 +137,7 @@ SERVERS: Mapping[str, Server] = {
                     **_VERSIONS["kube-apiserver"]["go"],
                     package="./cmd/kube-apiserver",
                     program="kube-apiserver",
-                    takes="about four minutes on two cores",
+                    takes="about three minutes on two cores",
                     variables=(
                         ("k8s.io/component-base/version.gitVersion", _VERSIONS["kube-apiserver"]["go"]["version"]),
                     ),
