@@ -15,9 +15,10 @@ from rekey.model.request import Reason
 from rekey.model.rotation import Phase
 from rekey.model.state import Next
 from rekey.records import pasting
+from rekey.records.plans import plan_key, to_stored
 from tests.sandbox import aws_faults
 from tests.sandbox.wire import Response
-from tests.unit.bare_stack import ASKED, BareStack
+from tests.unit.bare_stack import ASKED, BareStack, plan_of
 from tests.unit.scripted_registry import API, BASIC, Scripted, asks_for_basic
 from tests.unit.test_begin import free, latest, pin, run, store
 
@@ -67,7 +68,8 @@ class TestALaterLeak:
         """Closed for a rotation that cannot begin, its consumers would never hear of the password in force."""
         completed(opened, registry, BEFORE)
         opened.ask(registry)
-        opened.push(registry, store={"type": "secrets-manager", "name": f"registries/{registry}-moved"})
+        moved = plan_of(registry, store={"type": "secrets-manager", "name": f"registries/{registry}-moved"})
+        opened.bucket.write(plan_key(registry), to_stored(moved), "application/json")
         assert stays_open(opened, registry)
 
     def test_it_is_closed_in_the_transaction_that_opens_the_next(self, opened: BareStack, registry: str) -> None:

@@ -90,7 +90,7 @@ class TestPlans:
 
     def test_a_plan_that_this_release_cannot_use_names_its_problems(self, opened: BareStack, registry: str) -> None:
         opened.bucket.write(plan_key(registry), to_stored(plan_of(registry, store={})), "application/json")
-        with pytest.raises(PlanInvalid, match=r"store\.name"):
+        with pytest.raises(PlanInvalid, match=r"store\.type"):
             Plans(opened.bucket).pushed(registry)
 
 

@@ -71,7 +71,7 @@ def verify(model: Model, world: World, number: int) -> list[Turn]:
     spent = rotation.wrong_logins >= LIMITS.wrong_logins
     if me.at == "new":
         well = not rotation.new_refusals or registry.healthy(model, world)
-        unheard = not rotation.heard and not _without_hearing(model, rotation)
+        unheard = not _heard(model, rotation)
         if unheard and not spent and well:
             return _ask_new(model, world, number, rotation)
         if unheard and not model.without(Guard.NEW_PROVEN_FIRST):
@@ -82,10 +82,6 @@ def verify(model: Model, world: World, number: int) -> list[Turn]:
     open_attempt = me.attempt != NONE and book.attempt(line.attempts[-1]).outcome is None
     back = open_attempt and rotation.new_verdict is LoginVerdict.ACCEPTED
     return [Turn("verified", STEP, finish(world, number, "reset" if back else "report"))]
-
-
-def _without_hearing(model: Model, rotation: Rotation) -> bool:
-    return model.without(Guard.NEW_HEARD) and rotation.new_verdict is LoginVerdict.ACCEPTED
 
 
 def _stays_unheard(model: Model, world: World, number: int, rotation: Rotation, *, spent: bool) -> list[Turn]:
@@ -174,30 +170,36 @@ def report(model: Model, world: World, number: int) -> list[Turn]:
         ]
     rotation = book.rotation(line.rotation)
     changes: dict[str, object] = {"phase": _end(model, rotation, line)}
-    if changes["phase"] is Phase.FINISHED and rotation.phase is not Phase.FINISHED and _unproven(rotation):
+    if changes["phase"] is Phase.FINISHED and rotation.phase is not Phase.FINISHED and _unproven(model, rotation):
         changes["problems"] = ("unproven",)  # a person is told
-    phase = changes["phase"]
     world = world._replace(
         ledger=world.ledger.having_line(line._replace(rotation=book.having(line.rotation, **changes)))
     )
     if rotation.completed and rotation.called_at is not None:
         world = _closed(world, rotation)
-    return [Turn(f"reports {phase}", STEP, finish(handed_back(model, world, lingers=me.error), number, "ended"))]
+    return [
+        Turn(f"reports {changes['phase']}", STEP, finish(handed_back(model, world, lingers=me.error), number, "ended"))
+    ]
 
 
-def _unproven(rotation: Rotation) -> bool:
-    dead = rotation.old_version is None or rotation.old_verdict is LoginVerdict.REFUSED
-    return not rotation.heard or not dead
+def _unproven(model: Model, rotation: Rotation) -> bool:
+    return not (_heard(model, rotation) and _dead(rotation))
+
+
+def _heard(model: Model, rotation: Rotation) -> bool:
+    return rotation.new_verdict is LoginVerdict.ACCEPTED and (rotation.heard or model.without(Guard.NEW_HEARD))
+
+
+def _dead(rotation: Rotation) -> bool:
+    return rotation.old_version is None or rotation.old_verdict is LoginVerdict.REFUSED
 
 
 def _end(model: Model, rotation: Rotation, line: Line) -> Phase:
     if not rotation.completed or rotation.phase in (Phase.NEEDS_ATTENTION, Phase.STOPPED, Phase.FINISHED):
         return rotation.phase
-    dead = rotation.old_version is None or rotation.old_verdict is LoginVerdict.REFUSED
     if not line.delivered or rotation.new_verdict is not LoginVerdict.ACCEPTED:
         return rotation.phase
-    proven = dead and (rotation.heard or model.without(Guard.NEW_HEARD))
-    return Phase.FINISHED if proven or rotation.logins_spent else rotation.phase
+    return Phase.FINISHED if rotation.logins_spent or not _unproven(model, rotation) else rotation.phase
 
 
 def _closed(world: World, rotation: Rotation) -> World:

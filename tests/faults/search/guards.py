@@ -132,7 +132,6 @@ REMOVALS = (
     Removal(Guard.OLD_ASKED_SINCE_CALL, _faults(ask.GARBLED, 2, Fault.GARBAGE, Fault.STALL)),
     Removal(Guard.REPLACED_ADOPTED, ask.PASTE),
     Removal(Guard.STRAY_FIRST, ask.MANUAL_FIRST),
-    Removal(Guard.OWN_PROMOTION, ask.MANUAL_FIRST),
     Removal(Guard.PASTE_COUNTS_ANEW, replace(ask.PASTE, resumes=0)),
     Removal(Guard.PASTE_DATED, replace(ask.PASTE_OLDER, clicks=0, resumes=0)),
     Removal(Guard.RETRIES_SEEN, _faults(ask.TWO, 1, Fault.DUPLICATE)),
@@ -160,6 +159,7 @@ HARMLESS = (
     Removal(Guard.CLAIM_WAIT, _faults(ask.LATE, 1, Fault.DUPLICATE)),
     Removal(Guard.LEASE_TAG, ask.RESTORE_TWO),
     Removal(Guard.OLD_ASKED_ONCE, ask.LOST),
+    Removal(Guard.OWN_PROMOTION, ask.MANUAL_FIRST),
 )
 """Without it the search finds nothing.
 
@@ -168,4 +168,5 @@ fails. It saves attempts and logins. The tag: the fence names owner and redrive 
 the only function that takes a lease: what it writes follows from records as well. That
 the old password is not asked again before the next call: asking leaves the last login to the new one, so it costs
 nothing that is needed here. An account that locks sooner would feel it.
+A paste that this rotation promoted itself: taken for a wrong one, the store's password is asked, and is good.
 """

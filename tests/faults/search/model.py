@@ -108,8 +108,6 @@ class Guard(StrEnum):
     ESCROW = auto()
     NONCE = auto()
     LEASE_TAG = auto()
-    ESCROW_LISTED = auto()
-    """Begin opens a rotation for an answer that none waits for, though nobody asks."""
     STORE_ASKED = auto()
     """Begin asks the store for its generation, and so does who gets ready to call."""
 

@@ -152,8 +152,7 @@ def _looked(model: Model, world: World, number: int) -> list[Turn]:
 def _opened(model: Model, world: World, number: int, closes: str = "") -> list[Turn]:
     function, line = world.functions[number], world.ledger.latest
     ledger = owns(model, world, function)
-    kept = bool(world.answers) and not model.without(Guard.ESCROW_LISTED)
-    if not kept and not any(request.open for request in ledger.requests):
+    if not world.answers and not any(request.open for request in ledger.requests):
         free = handed_back(model, world, lingers=False)
         return [Turn(f"{closes}nothing is asked for: stops", STEP, finish(free, number, "ended"))]
     fresh = _fresh(model, world, line, function)
