@@ -88,3 +88,12 @@ def test_the_table_alone_imports_no_adapter() -> None:
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = ran.stdout
     assert not [package for package in PACKAGES.values() if f"rekey.{package}" in loaded]
+
+
+def test_only_a_store_in_vault_pays_for_its_library() -> None:
+    script = (
+        "import sys, rekey.adapters as adapters, rekey.steps.reset; adapters.load('store', 'secrets-manager'); "
+        "before = 'hvac' in sys.modules; adapters.load('store', 'vault'); print(before, 'hvac' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "True"]

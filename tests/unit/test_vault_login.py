@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from rekey.errors import CredentialUnusable
 from tests.contract.store_cases import Surroundings, VaultCase
-from tests.sandbox.http_server import HttpServer
+from tests.sandbox.kube_api import KubeApi
 from tests.sandbox.sts import Role, Sts
-from tests.sandbox.wire import Request, Response
+from tests.sandbox.vault_auth import JwtIssuer, allow_aws, allow_jwt, allow_kubernetes
+from tests.servers.requirement import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,23 +90,12 @@ class TestAws:
     @pytest.fixture
     def role(self, case: VaultCase, sts: Sts, monkeypatch: pytest.MonkeyPatch) -> Role:
         """Take a role as a function has it, and let Vault know it."""
-        self.mount = enable(case, "aws")
-        case.vault.call(
-            "POST",
-            f"auth/{self.mount}/config/client",
-            {"sts_endpoint": sts.url, "sts_region": "us-east-1", "iam_server_id_header_value": "127.0.0.1"},
-        )
         taken = sts.role("rekey-eu-central-1-begin", "rekey-begin")
-        bound = "arn:aws:iam::123456789012:role/rekey-eu-central-1-*"
+        arn = "arn:aws:iam::123456789012:role/rekey-eu-central-1-begin"
+        self.auth = {"aws": allow_aws(case.vault.server, sts.url, arn, [case.id])}
+        checked = {"iam_server_id_header_value": "127.0.0.1"}
         case.vault.call(
-            "POST",
-            f"auth/{self.mount}/role/rekey",
-            {
-                "auth_type": "iam",
-                "bound_iam_principal_arn": [bound.replace("*", "begin")],
-                "resolve_aws_unique_ids": False,
-                "token_policies": [case.id],
-            },
+            "POST", "auth/aws/config/client", {"sts_endpoint": sts.url, "sts_region": "us-east-1", **checked}
         )
         for name, value in taken.keys.items():
             monkeypatch.setenv(name, value)
@@ -118,13 +104,13 @@ class TestAws:
 
     @pytest.mark.usefixtures("role")
     def test_a_functions_own_role_leads_in(self, case: VaultCase, sts: Sts) -> None:
-        case.at(auth={"aws": "rekey", "mount": self.mount}).check(token())
+        case.at(auth=self.auth).check(token())
         assert {one.headers["x-vault-aws-iam-server-id"] for one in sts.requests()} == {"127.0.0.1"}
 
     @pytest.mark.usefixtures("role")
     def test_the_keys_themselves_go_nowhere(self, case: VaultCase, role: Role) -> None:
         before = len(case.vault.door.requests())
-        case.at(auth={"aws": "rekey", "mount": self.mount}).current()
+        case.at(auth=self.auth).current()
         sent = [repr([one.path, one.headers, one.body]) for one in case.vault.door.requests()[before:]]
         assert sent
         assert not [text for text in sent if role.keys["AWS_SECRET_ACCESS_KEY"] in text]
@@ -133,13 +119,13 @@ class TestAws:
     def test_what_is_signed_for_one_vault_is_no_use_at_another(self, case: VaultCase) -> None:
         for auth in ({"server_id": "vault.example.com"}, {"aws": "another"}):
             with pytest.raises(CredentialUnusable, match="the login of the role of the function rekey-begin as"):
-                case.at(auth={"aws": "rekey", "mount": self.mount, **auth}).current()
+                case.at(auth={**self.auth, **auth}).current()
 
     @pytest.mark.usefixtures("role")
     def test_a_signature_that_is_none_is_refused(self, case: VaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secrets.token_hex(20))
         with pytest.raises(CredentialUnusable):
-            case.at(auth={"aws": "rekey", "mount": self.mount}).current()
+            case.at(auth=self.auth).current()
 
     def test_without_a_role_nothing_is_signed(self, case: VaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
@@ -152,84 +138,39 @@ class TestAws:
             store.current()
 
 
-class Signer:
-    """Somebody whose tokens Vault trusts."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self.public = (
-            self._key.public_key()
-            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-            .decode()
-        )
-
-    def token(self, **claims: Any) -> str:  # noqa: ANN401 (JSON)
-        """Return a token that is good for a minute."""
-        ends = datetime.now(UTC) + timedelta(minutes=1)
-        return jwt.encode({"exp": ends, "iat": datetime.now(UTC), **claims}, self._key, algorithm="ES256")
-
-
 class TestJwt:
-    @pytest.fixture
-    def signer(self, case: VaultCase) -> Signer:
-        signer, self.mount = Signer(), enable(case, "jwt")
-        case.vault.call("POST", f"auth/{self.mount}/config", {"jwt_validation_pubkeys": [signer.public]})
-        case.vault.call(
-            "POST",
-            f"auth/{self.mount}/role/rekey",
-            {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"], "token_policies": [case.id]},
-        )
-        return signer
+    def auth(self, case: VaultCase, role: str) -> dict[str, object]:
+        return {"jwt": {"secret": f"rekey/vault-{case.id}"}, "role": role}
 
-    def auth(self, case: VaultCase) -> dict[str, object]:
-        return {"jwt": {"secret": f"rekey/vault-{case.id}"}, "role": "rekey", "mount": self.mount}
+    def test_a_signed_token_leads_in(self, case: VaultCase) -> None:
+        issuer = JwtIssuer()
+        role = allow_jwt(case.vault.server, issuer, "rekey", [case.id])
+        case.keep({"token": issuer.token("rekey")})
+        case.at(auth=self.auth(case, role)).check(token())
 
-    def test_a_signed_token_leads_in(self, case: VaultCase, signer: Signer) -> None:
-        case.keep({"token": signer.token(sub="rekey", aud="vault")})
-        case.at(auth=self.auth(case)).check(token())
-
-    def test_one_that_is_over_is_named(self, case: VaultCase, signer: Signer) -> None:
-        case.keep({"token": signer.token(sub="rekey", aud="vault", exp=datetime.now(UTC) - timedelta(hours=1))})
-        with pytest.raises(CredentialUnusable, match=f"with the secret rekey/vault-{case.id} as rekey: is its `token`"):
-            case.at(auth=self.auth(case)).current()
-
-
-class TokenReview(HttpServer):
-    """The one call that Vault makes to a cluster: https://kubernetes.io/docs/reference/access-authn-authz/authentication."""
-
-    def __init__(self, known: str, account: tuple[str, str]) -> None:
-        super().__init__()
-        self._known, self._account = known, account
-
-    def act(self, request: Request) -> Response:
-        """Say whose token it is."""
-        if (request.method, request.path) != ("POST", "/apis/authentication.k8s.io/v1/tokenreviews"):
-            return self.not_found(request)
-        spec: Any = request.json_object()["spec"]
-        if spec["token"] != self._known:
-            return Response.json({"status": {"authenticated": False}}, 201)
-        namespace, name = self._account
-        user = {"username": f"system:serviceaccount:{namespace}:{name}", "uid": "u-1"}
-        groups: Any = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
-        return Response.json({"status": {"authenticated": True, "user": {**user, "groups": groups}}}, 201)
+    @pytest.mark.parametrize(("subject", "seconds"), [("rekey", -3600), ("another", 600)])
+    def test_one_that_is_over_or_anothers_is_named(self, case: VaultCase, subject: str, seconds: float) -> None:
+        issuer = JwtIssuer()
+        role = allow_jwt(case.vault.server, issuer, "rekey", [case.id])
+        case.keep({"token": issuer.token(subject, seconds)})
+        with pytest.raises(CredentialUnusable, match=f"secret rekey/vault-{case.id} as {role}: is its `token` right"):
+            case.at(auth=self.auth(case, role)).current()
 
 
 class TestKubernetes:
-    def test_a_service_accounts_token_leads_in(self, case: VaultCase) -> None:
-        signer, mount = Signer(), enable(case, "kubernetes")
-        account = {"namespace": "rekey", "serviceaccount": {"name": "rekey", "uid": "u-1"}}
-        given = signer.token(sub="system:serviceaccount:rekey:rekey", **{"kubernetes.io": account})
-        auth = {"kubernetes": {"secret": f"rekey/vault-{case.id}"}, "role": "rekey", "mount": mount}
-        with TokenReview(given, ("rekey", "rekey")) as cluster:
-            config = {"kubernetes_host": cluster.url, "disable_local_ca_jwt": True, "token_reviewer_jwt": given}
-            case.vault.call("POST", f"auth/{mount}/config", config)
-            bound = {"bound_service_account_names": ["rekey"], "bound_service_account_namespaces": ["rekey"]}
-            case.vault.call("POST", f"auth/{mount}/role/rekey", {**bound, "token_policies": [case.id]})
-            case.keep({"token": given})
-            case.at(auth=auth).check(token())
-            case.keep({"token": signer.token(sub="system:serviceaccount:rekey:other", **{"kubernetes.io": account})})
-            with pytest.raises(CredentialUnusable, match="as rekey: is its `token` right"):
-                case.at(auth=auth).current()
+    @pytest.fixture
+    def api(self) -> Iterator[KubeApi]:
+        with KubeApi(require("kube-apiserver"), require("etcd")) as api:
+            yield api
+
+    def test_a_service_accounts_token_leads_in_and_anothers_does_not(self, case: VaultCase, api: KubeApi) -> None:
+        role = allow_kubernetes(case.vault.server, api, "rekey/rekey", [case.id])
+        auth = {"kubernetes": {"secret": f"rekey/vault-{case.id}"}, "role": role}
+        case.keep({"token": api.token("rekey", "rekey")})
+        case.at(auth=auth).check(token())
+        case.keep({"token": api.token("rekey", "another")})
+        with pytest.raises(CredentialUnusable, match=f"as {role}: is its `token` right"):
+            case.at(auth=auth).current()
 
 
 class TestWhereACredentialGoes:
