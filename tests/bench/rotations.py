@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from tests.sandbox.aws_faults import AwsRequest
+    from tests.sandbox.company import Company
     from tests.sandbox.wire import Request
-    from tests.sandbox.world import Company
 
 _RESET = re.compile(r".*/(reset-password|change-password)")
 _KEPT = 4096  # bytes of the peer's item: as an answer with its envelope

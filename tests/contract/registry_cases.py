@@ -15,13 +15,13 @@ from rekey.registries.http import HttpRegistry
 from rekey.registries.manual import ManualRegistry
 from rekey.secrets import Secrets
 from tests.sandbox.cloudraya import CloudRaya
+from tests.sandbox.company import ImageRegistry
 from tests.sandbox.gitea import Gitea
 from tests.sandbox.gitea_door import GiteaDoor, set_in
 from tests.sandbox.harbor import Harbor
 from tests.sandbox.harbor_robots import problem
 from tests.sandbox.images import namespace_of
 from tests.sandbox.wire import Response
-from tests.sandbox.world import ImageRegistry
 from tests.unit.registry_api import SmallApi, credentials
 
 if TYPE_CHECKING:

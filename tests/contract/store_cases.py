@@ -6,10 +6,14 @@ import json
 import secrets
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+from rekey.contracts import Candidate
 from rekey.model import plan
+from rekey.model.names import Generation
+from rekey.model.password import Password
 from rekey.secrets import Secrets
 from rekey.stores.secrets_manager import SecretsManagerStore
 from rekey.stores.vault import VaultStore
@@ -28,6 +32,26 @@ if TYPE_CHECKING:
 REGISTRY = plan.ManualRegistry(
     type="manual", name="prod-images", endpoint="registry.example.com", username="prod", where="the console"
 )
+
+
+MADE_AT = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
+
+
+def token() -> str:
+    """Return a token under which nothing was staged yet."""
+    return secrets.token_hex(32)
+
+
+def candidate(generation: int = 1, password: str | None = None, made_at: datetime = MADE_AT) -> Candidate:
+    """Return a candidate for `REGISTRY`. Its password holds what JSON and shells take for something else."""
+    return Candidate(
+        registry=REGISTRY.name,
+        endpoint=REGISTRY.endpoint,
+        username=REGISTRY.username,
+        password=Password(password or 'a"\\b$ <é>' + secrets.token_urlsafe(12)),
+        generation=Generation(generation),
+        made_at=made_at,
+    )
 
 
 class Surroundings:

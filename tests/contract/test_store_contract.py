@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rekey.adapters import ADAPTERS, load
-from rekey.contracts import Candidate
 from rekey.errors import Conflict, Denied, NotFound, Superseded, Unreachable
-from rekey.model.names import Generation, StoreVersion
+from rekey.model.names import StoreVersion
 from rekey.model.password import Password
-from tests.contract.store_cases import CASES, StoreCase, Surroundings
+from tests.contract.store_cases import CASES, StoreCase, Surroundings, candidate, token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MADE_AT = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
+    from rekey.contracts import Candidate
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +32,6 @@ def case(request: pytest.FixtureRequest, surroundings: Surroundings) -> Iterator
     assert type(case.store) is load("store", request.param)
     yield case
     case.restore()
-
-
-def token() -> str:
-    return secrets.token_hex(32)
-
-
-def candidate(generation: int, password: str | None = None) -> Candidate:
-    return Candidate(
-        registry="prod-images",
-        endpoint="registry.example.com",
-        username="prod",
-        password=Password(password or secrets.token_urlsafe(16)),
-        generation=Generation(generation),
-        made_at=MADE_AT,
-    )
 
 
 def put_in_force(case: StoreCase, made: Candidate) -> StoreVersion:

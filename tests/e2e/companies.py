@@ -13,13 +13,14 @@ import pytest
 
 from tests.e2e import rotating
 from tests.sandbox.cloudraya import RESET_PATH
-from tests.sandbox.world import OTHER_REGISTRY
+from tests.sandbox.company import OTHER_REGISTRY
 
 if TYPE_CHECKING:
     from tests.e2e.front import Front
+    from tests.sandbox.company import Company, ImageRegistry, Kind
     from tests.sandbox.company_store import StoreKind
     from tests.sandbox.wire import Json, JsonObject
-    from tests.sandbox.world import Company, ImageRegistry, Kind, World
+    from tests.sandbox.world import World
 
 STORE: StoreKind = "vault" if os.environ.get("REKEY_STORE") == "vault" else "secrets-manager"
 about_secrets_manager = pytest.mark.skipif(STORE != "secrets-manager", reason="it is about Secrets Manager")

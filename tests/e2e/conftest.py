@@ -20,9 +20,9 @@ from tests.servers.requirement import require
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.sandbox.company import Company, Kind
     from tests.sandbox.company_store import StoreKind
     from tests.sandbox.wire import Json
-    from tests.sandbox.world import Company, Kind
 
 HERE = Path(__file__).parent
 OVERRIDES = {

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from tests.e2e.front import Front
     from tests.sandbox.aws_faults import AwsRequest
+    from tests.sandbox.company import Company
     from tests.sandbox.http_server import HttpServer
-    from tests.sandbox.world import Company
 
 OLD, NEW, OTHER = "old password", "new password", "other registry's password"
 ADMIN, BEARER, TOKEN = "control plane's password", "control plane's bearer", "token that a password gave"

@@ -21,11 +21,11 @@ from tests.sandbox.cloudraya import RESET_PATH
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from rekey.model.rotation import Lease, Rotation
+    from rekey.model.rotation import Attempt, Lease, Rotation
     from tests.sandbox.aws import Cloud, Execution
     from tests.sandbox.aws_faults import AwsRequest
+    from tests.sandbox.company import Company
     from tests.sandbox.wire import Predicate, Request
-    from tests.sandbox.world import Company
 
 PATIENCE = 60.0  # seconds
 _POLL = 0.05
@@ -235,3 +235,28 @@ def keeps_an_answer(company: Company) -> Callable[[AwsRequest], bool]:
         )
 
     return fits
+
+
+def attempts(company: Company) -> list[Attempt]:
+    """Return the attempts of the company's first rotation."""
+    return ledger(company).attempts(company.name, 1)
+
+
+def assert_rotated(company: Company, *, resets: int = 1) -> None:
+    """Assert what is so after every first rotation that ended well, seen from outside."""
+    new = company.current()
+    assert new != company.first_password
+    assert company.made[-1] == new
+    assert company.resets == resets
+    assert logs_in(company, new)
+    assert not logs_in(company, company.first_password)
+    assert set(held_by_consumers(company).values()) == {new}
+    assert company.others_untouched()
+    evidence = company.evidence()
+    assert (evidence["outcome"], evidence["resets"]) == ("finished", resets)
+    assert evidence["new_password"]["verdict"] == "accepted"
+    assert evidence["old_password"]["verdict"] == "refused"
+    assert evidence["contents"]["unchanged"] is True, evidence["contents"]["note"]
+    assert kept(company) == []
+    assert open_things(company) == []
+    assert lease(company).owner is None

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tests.e2e.front import Front
-    from tests.sandbox.world import Company, Kind, World
+    from tests.sandbox.company import Company, Kind
+    from tests.sandbox.world import World
 
 
 @dataclass

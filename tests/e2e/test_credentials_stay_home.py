@@ -12,9 +12,9 @@ from tests.sandbox.wire import Response
 
 if TYPE_CHECKING:
     from tests.e2e.front import Front
+    from tests.sandbox.company import Company
     from tests.sandbox.http_server import HttpServer
     from tests.sandbox.wire import Fault
-    from tests.sandbox.world import Company
 
 
 def _redirect(to: HttpServer, status: int = 307) -> Fault:

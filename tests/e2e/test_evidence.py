@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from tests.e2e.front import Front
     from tests.sandbox.aws import Execution
-    from tests.sandbox.world import Company, World
+    from tests.sandbox.company import Company
+    from tests.sandbox.world import World
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from tests.sandbox.wire import Response
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import NewCompany
+    from tests.sandbox.company import Company
     from tests.sandbox.http_server import HttpServer
     from tests.sandbox.wire import Fault, Predicate, Request
-    from tests.sandbox.world import Company
 
 REFUSED = answer(Response.json({"message": "refused by the sandbox"}, 403))
 NO_SUCH = answer(Response.json({"message": "gone"}, 410))

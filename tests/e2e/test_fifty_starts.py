@@ -12,7 +12,7 @@ from tests.e2e import rotating
 
 if TYPE_CHECKING:
     from tests.sandbox.aws import Execution
-    from tests.sandbox.world import Company
+    from tests.sandbox.company import Company
 
 STARTS = 50
 TIMES = 3

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.e2e.conftest import NewCompany
-    from tests.sandbox.world import Company
+    from tests.sandbox.company import Company
 
 
 def test_a_store_without_any_value_is_filled(new_company: NewCompany) -> None:

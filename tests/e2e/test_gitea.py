@@ -18,11 +18,10 @@ from tests.sandbox.wire import Response
 from tests.servers.requirement import require
 
 if TYPE_CHECKING:
-    from rekey.model.rotation import Attempt
     from tests.e2e.conftest import NewCompany
+    from tests.sandbox.company import Company
     from tests.sandbox.gitea_door import GiteaDoor
     from tests.sandbox.wire import Request
-    from tests.sandbox.world import Company
 
 DAY = timedelta(hours=24)
 
@@ -48,34 +47,11 @@ def calls(company: Company) -> list[Request]:
     return [one for one in door(company).requests() if is_set(one)]
 
 
-def attempts(company: Company) -> list[Attempt]:
-    return rotating.ledger(company).attempts(company.name, 1)
-
-
-def assert_rotated(company: Company, *, resets: int = 1) -> None:
-    """Assert what is so after every rotation that ended well, seen from outside."""
-    new = company.current()
-    assert new != company.first_password
-    assert company.made[-1] == new
-    assert company.resets == resets
-    assert rotating.logs_in(company, new)
-    assert not rotating.logs_in(company, company.first_password)
-    assert set(rotating.held_by_consumers(company).values()) == {new}
-    assert company.others_untouched()
-    evidence = company.evidence()
-    assert (evidence["outcome"], evidence["resets"]) == ("finished", resets)
-    assert evidence["new_password"]["verdict"] == "accepted"
-    assert evidence["old_password"]["verdict"] == "refused"
-    assert evidence["contents"]["unchanged"] is True, evidence["contents"]["note"]
-    assert rotating.open_things(company) == []
-    assert rotating.lease(company).owner is None
-
-
 def test_a_whole_rotation(company: Company) -> None:
     """Two statements: the old password is dead, and whoever took a bearer with it can pull for a day."""
     execution = rotating.rotate(company)
     assert (execution.status, execution.error) == ("SUCCEEDED", None)
-    assert_rotated(company)
+    rotating.assert_rotated(company)
     assert len(calls(company)) == 1
     evidence = company.evidence()
     assert evidence["wrong_logins"] == 2, "the old one, refused twice, and nothing else"
@@ -120,9 +96,9 @@ def test_an_answer_lost_after_the_set_is_settled_by_a_login(company: Company, lo
     fault = faults.drop(acted=True) if lost == "dropped" else faults.gateway_page(acted=True)
     door(company).inject(fault, when=sets_password(company.username))
     assert rotating.rotate(company).status == "SUCCEEDED"
-    assert_rotated(company)
+    rotating.assert_rotated(company)
     assert len(calls(company)) == 1
-    (attempt,) = attempts(company)
+    (attempt,) = rotating.attempts(company)
     assert (attempt.end, attempt.change_mark, attempt.outcome) == (CallEnd.UNKNOWN, None, AttemptOutcome.PROMOTED)
     assert company.evidence()["wrong_logins"] == 2
 
@@ -135,9 +111,9 @@ def test_a_call_lost_before_the_set_is_settled_by_the_old_password(company: Comp
     execution = rotating.rotate(company)
     if execution.status != "SUCCEEDED":
         assert rotating.tick(company).status == "SUCCEEDED"
-    assert_rotated(company)
+    rotating.assert_rotated(company)
     assert len(calls(company)) == 2
-    first, second = attempts(company)
+    first, second = rotating.attempts(company)
     assert (first.end, first.refusals, first.outcome) == (CallEnd.UNKNOWN, 2, AttemptOutcome.NO_EFFECT)
     assert second.outcome is AttemptOutcome.PROMOTED
 
@@ -170,7 +146,7 @@ def test_a_set_that_was_confirmed_goes_out_unproven_where_nobody_can_be_asked(co
     assert rotating.latest(company).new_verdict == "unproven"
     door(company).clear_faults()
     assert rotating.tick(company).status == "SUCCEEDED"
-    assert_rotated(company)
+    rotating.assert_rotated(company)
     (bearer,) = company.evidence()["old_tokens"]["tokens"]
     assert (bearer["verdict"], bearer["tried"]) == (None, None)
     assert bearer["note"].startswith("not tried")
@@ -207,7 +183,7 @@ def test_a_refused_set_uses_nothing_up_and_the_tick_tries_again(company: Company
     assert company.made == []
     assert company.current() == company.first_password
     assert rotating.tick(company).status == "SUCCEEDED"
-    assert_rotated(company)
+    rotating.assert_rotated(company)
     assert rotating.latest(company).generation == 1
 
 
@@ -225,7 +201,7 @@ def test_what_outlives_the_password_is_said_at_the_gate(company: Company) -> Non
     token = gitea.token(company.username, company.first_password, ["read:package"])
     gitea.change_user(company.username, visibility="public", must_change_password=True)
     assert rotating.rotate(company).status == "SUCCEEDED"
-    assert_rotated(company)
+    rotating.assert_rotated(company)
     warnings = company.evidence()["warnings"]
     assert [one.startswith("registry: ") for one in warnings] == [True, True, True]
     public, tokens, must_change = warnings

@@ -16,12 +16,11 @@ from tests.sandbox.wire import Response
 from tests.sandbox.world import SHORT
 
 if TYPE_CHECKING:
-    from rekey.model.rotation import Attempt
     from tests.e2e.conftest import NewCompany
     from tests.e2e.front import Front
+    from tests.sandbox.company import Company
     from tests.sandbox.harbor import Harbor
     from tests.sandbox.wire import Fault, Predicate, Request
-    from tests.sandbox.world import Company
 
 PROVE_WITHIN = int(SHORT["ProveWithin"])
 """Seconds; it asks at most once a second."""
@@ -42,38 +41,10 @@ def calls(company: Company) -> list[Request]:
     return [one for one in company.world.harbor.requests() if is_set(company)(one)]
 
 
-def sets(company: Company) -> list[str]:
-    return company.world.harbor.sets(company.robot_id)
-
-
-def attempts(company: Company) -> list[Attempt]:
-    return rotating.ledger(company).attempts(company.name, 1)
-
-
-def assert_rotated(company: Company, *, resets: int = 1) -> None:
-    """Assert what is so after every rotation that ended well, seen from outside."""
-    new = company.current()
-    assert new != company.first_password
-    assert sets(company)[-1] == new
-    assert len(sets(company)) == resets
-    assert rotating.logs_in(company, new)
-    assert not rotating.logs_in(company, company.first_password)
-    assert set(rotating.held_by_consumers(company).values()) == {new}
-    assert company.others_untouched()
-    evidence = company.evidence()
-    assert (evidence["outcome"], evidence["resets"]) == ("finished", resets)
-    assert evidence["new_password"]["verdict"] == "accepted"
-    assert evidence["old_password"]["verdict"] == "refused"
-    assert evidence["contents"]["unchanged"] is True
-    assert rotating.kept(company) == []
-    assert rotating.open_things(company) == []
-    assert rotating.lease(company).owner is None
-
-
 def test_a_whole_rotation(company: Company) -> None:
     execution = rotating.rotate(company)
     assert (execution.status, execution.error) == ("SUCCEEDED", None)
-    assert_rotated(company)
+    rotating.assert_rotated(company)
     assert len(calls(company)) == 1
     assert company.evidence()["wrong_logins"] == 2, "the old one, refused twice, and nothing else"
 
@@ -98,9 +69,9 @@ def test_an_answer_lost_after_the_set_is_settled_by_the_mark_and_a_login(company
     fault = faults.drop(acted=True) if lost == "dropped" else faults.gateway_page(acted=True)
     company.world.harbor.inject(fault, when=is_set(company))
     assert rotating.rotate(company).status == "SUCCEEDED"
-    assert_rotated(company)
+    rotating.assert_rotated(company)
     assert len(calls(company)) == 1
-    (attempt,) = attempts(company)
+    (attempt,) = rotating.attempts(company)
     assert (attempt.end, attempt.mark_moved, attempt.outcome) == (CallEnd.UNKNOWN, True, AttemptOutcome.PROMOTED)
     assert company.evidence()["wrong_logins"] == 2
 
@@ -111,9 +82,9 @@ def test_a_call_lost_before_the_set_is_settled_by_the_mark_alone(company: Compan
     fault = faults.drop() if lost == "dropped" else faults.gateway_page()
     company.world.harbor.inject(fault, when=is_set(company))
     assert rotating.rotate(company).status == "SUCCEEDED"
-    assert_rotated(company)
+    rotating.assert_rotated(company)
     assert len(calls(company)) == 2
-    first, second = attempts(company)
+    first, second = rotating.attempts(company)
     assert (first.end, first.mark_moved, first.outcome) == (CallEnd.UNKNOWN, False, AttemptOutcome.NO_EFFECT)
     assert second.outcome is AttemptOutcome.PROMOTED
     unset = str(calls(company)[0].json_object()["secret"])
@@ -128,8 +99,8 @@ def test_a_mark_that_somebody_else_moved_is_no_set(company: Company) -> None:
     execution = rotating.rotate(company)
     if execution.status != "SUCCEEDED":
         assert rotating.tick(company).status == "SUCCEEDED"
-    assert_rotated(company)
-    first, second = attempts(company)
+    rotating.assert_rotated(company)
+    first, second = rotating.attempts(company)
     assert (first.mark_moved, first.refusals, first.outcome) == (True, 2, AttemptOutcome.NO_EFFECT)
     assert second.outcome is AttemptOutcome.PROMOTED
     assert rotating.latest(company).wrong_logins == 4
@@ -142,8 +113,8 @@ def test_a_secret_that_harbor_made_up_is_not_taken_for_ours(company: Company) ->
     execution = rotating.rotate(company)
     if execution.status != "SUCCEEDED":
         assert rotating.tick(company).status == "SUCCEEDED"
-    assert_rotated(company, resets=2)
-    first, second = attempts(company)
+    rotating.assert_rotated(company, resets=2)
+    first, second = rotating.attempts(company)
     assert (first.end, first.outcome) == (CallEnd.UNKNOWN, AttemptOutcome.LOST)
     assert second.outcome is AttemptOutcome.PROMOTED
 
@@ -164,8 +135,8 @@ def test_a_registry_that_refuses_the_right_password_for_a_while(company: Company
     unauthorized = Response(401, b"{}", {"Content-Type": "application/json", "Www-Authenticate": 'Basic realm="x"'})
     front.inject(faults.answer(unauthorized), when=new)
     assert rotating.rotate(company).status == "SUCCEEDED"
-    assert_rotated(company)
-    assert [attempt.refusals for attempt in attempts(company)] == [1]
+    rotating.assert_rotated(company)
+    assert [attempt.refusals for attempt in rotating.attempts(company)] == [1]
 
 
 def test_an_unproven_password_goes_out_only_after_the_sets_own_answer(company: Company, front: Front) -> None:
@@ -179,7 +150,7 @@ def test_an_unproven_password_goes_out_only_after_the_sets_own_answer(company: C
     assert rotating.written(company) == []
     front.clear_faults()
     assert rotating.ended(company, arn).status == "SUCCEEDED"
-    assert_rotated(company)
+    rotating.assert_rotated(company)
     assert len(calls(company)) == 1
 
 
@@ -187,12 +158,12 @@ def test_a_set_that_was_confirmed_goes_out_unproven_where_nobody_can_be_asked(co
     new = by(company.username, lambda shown: shown != company.first_password)
     front.inject(faults.gateway_page(), when=new, times=None)
     rotating.rotate(company)
-    assert company.current() == sets(company)[-1]
+    assert company.current() == company.made[-1]
     assert set(rotating.held_by_consumers(company).values()) == {company.current()}
     assert rotating.latest(company).new_verdict == "unproven"
     front.clear_faults()
     assert rotating.tick(company).status == "SUCCEEDED"
-    assert_rotated(company)
+    rotating.assert_rotated(company)
 
 
 @pytest.mark.parametrize("why", ["disabled", "expired", "read-only"])
@@ -209,7 +180,7 @@ def test_a_robot_that_no_secret_would_help_stops_before_the_call(company: Compan
     assert (execution.status, execution.error) == ("FAILED", "NotReady")
     assert f"is {why}" in rotating.problems(company) or "read-only mode" in rotating.problems(company)
     assert calls(company) == []
-    assert attempts(company) == []
+    assert rotating.attempts(company) == []
     assert company.current() == company.first_password
     assert set(rotating.held_by_consumers(company).values()) == {company.first_password}
 
@@ -226,10 +197,10 @@ def test_a_refused_set_uses_nothing_up_and_the_tick_tries_again(company: Company
     harbor.read_only = False
     assert (execution.status, execution.error) == ("FAILED", "NotReady")
     assert "HTTP 403" in rotating.problems(company)
-    assert sets(company) == []
+    assert company.made == []
     assert company.current() == company.first_password
     assert rotating.tick(company).status == "SUCCEEDED"
-    assert_rotated(company)
+    rotating.assert_rotated(company)
     assert rotating.latest(company).generation == 1
 
 
@@ -258,6 +229,6 @@ def test_the_first_adoption(new_company: NewCompany) -> None:
     company = new_company("harbor", adopted=False)
     company.world.harbor.inject(faults.drop(acted=True), when=is_set(company))
     assert rotating.rotate(company).status == "SUCCEEDED"
-    assert sets(company) == [company.current()]
+    assert company.made == [company.current()]
     assert rotating.logs_in(company, company.current())
     assert set(rotating.held_by_consumers(company).values()) == {company.current()}

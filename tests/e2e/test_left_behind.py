@@ -4,13 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rekey.model.rotation import Phase
 from rekey.records.codec import partition
 from tests.e2e import rotating
+from tests.sandbox.faults import answer, drop
+from tests.sandbox.wire import Response
 
 if TYPE_CHECKING:
-    from tests.sandbox.world import Company
+    from tests.sandbox.company import Company
 
+LATE = "web-ci"
+REFUSED = answer(Response.json({"message": "refused by the sandbox"}, 403))
 OF_A_ROTATION = ("rotation#", "attempt#", "receipts#")
+
+
+def test_a_later_leak_that_stops_at_the_gate_leaves_no_consumer_behind(company: Company) -> None:
+    """The rotation before was closed for it; what that one had not told is told while the next one cannot begin."""
+    world = company.world
+    writes = rotating.is_write(company)
+    world.github.inject(drop(), when=lambda one: writes(one) and "/web/" in one.path, times=None)
+    assert rotating.rotate(company).error == "Unfinished"
+    world.kubernetes.inject(REFUSED, when=lambda one: f"org-{company.name}" in one.path, times=None)
+    world.github.clear_faults()
+    assert rotating.rotate(company, leak="second").error == "NotReady"
+    assert company.resets == 1
+    held = rotating.held_by_consumers(company)
+    assert set(held.values()) == {company.current()}, held
+    assert rotating.outcomes(company, 1)[LATE] == "updated"
+    ledger = rotating.ledger(company)
+    first, second = ledger.rotation(company.name, 1), ledger.rotation(company.name, 2)
+    assert first is not None
+    assert second is not None
+    assert (first.phase, second.phase) == (Phase.FINISHED, Phase.STOPPED)
+    world.kubernetes.clear_faults()
+    assert rotating.tick(company).status == "SUCCEEDED"
+    assert company.resets == 2
+    assert set(rotating.held_by_consumers(company).values()) == {company.current()}
+    assert rotating.open_things(company) == []
 
 
 def test_a_paste_beside_a_store_that_is_further_is_no_password_lost(company: Company) -> None:

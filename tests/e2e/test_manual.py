@@ -12,7 +12,7 @@ from tests.e2e import rotating
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import NewCompany
-    from tests.sandbox.world import Company
+    from tests.sandbox.company import Company
 
 
 @pytest.fixture

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from tests.e2e.front import Front
     from tests.sandbox.aws_faults import Act as AwsAct
     from tests.sandbox.aws_faults import Answer, AwsRequest
+    from tests.sandbox.company import Company
     from tests.sandbox.wire import Act, Request
-    from tests.sandbox.world import Company
 
 
 @pytest.fixture

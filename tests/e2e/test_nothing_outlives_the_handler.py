@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.sandbox.aws import Cloud, Execution
+    from tests.sandbox.company import Company
     from tests.sandbox.http_server import HttpServer
-    from tests.sandbox.world import Company
 
 _ESTABLISHED = "01"  # proc(5), /proc/net/tcp
 

@@ -16,7 +16,7 @@ from tests.sandbox.aws_faults import error_answer
 if TYPE_CHECKING:
     from tests.e2e.front import Front
     from tests.sandbox.aws_faults import Act, Answer, AwsRequest
-    from tests.sandbox.world import Company
+    from tests.sandbox.company import Company
 
 LATER = 7
 """A generation that somebody else has brought already."""

@@ -21,8 +21,8 @@ from tests.servers.requirement import require
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.sandbox.company import Company
     from tests.sandbox.wire import Request
-    from tests.sandbox.world import Company
 
 
 @pytest.fixture(scope="module")

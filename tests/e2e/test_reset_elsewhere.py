@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.e2e import rotating
 
 if TYPE_CHECKING:
-    from tests.sandbox.world import Company
+    from tests.sandbox.company import Company
 
 
 def test_before_verify_a_person_is_told_and_a_paste_mends_it(company: Company) -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from tests.e2e.front import Front
     from tests.sandbox.cloudraya import Reset
+    from tests.sandbox.company import Company
     from tests.sandbox.wire import Response
-    from tests.sandbox.world import Company
 
 
 def test_an_answer_that_was_lost_is_reset_once_more_when_the_old_password_is_surely_dead(company: Company) -> None:

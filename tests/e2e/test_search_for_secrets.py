@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.e2e.front import Front
-    from tests.sandbox.world import Company
+    from tests.sandbox.company import Company
 
 Plant: TypeAlias = "Callable[[Company, str], Callable[[], object] | None]"
 """Leaves a secret in one place; may return what takes it out again."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import NewCompany
     from tests.e2e.front import Front
     from tests.sandbox.aws import Execution
-    from tests.sandbox.world import Company
+    from tests.sandbox.company import Company
 
 
 def test_an_unknown_key_of_the_plan(company: Company) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from tests.e2e.front import Front
     from tests.sandbox.cloudraya import Reset
+    from tests.sandbox.company import Company
     from tests.sandbox.wire import Predicate, Request
-    from tests.sandbox.world import Company
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from tests.servers.requirement import require
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.sandbox.company import Company
     from tests.sandbox.token_registry import TokenRegistry
     from tests.sandbox.wire import Request
-    from tests.sandbox.world import Company, World
+    from tests.sandbox.world import World
 
 LIFETIME = timedelta(minutes=15)
 

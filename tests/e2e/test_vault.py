@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from tests.e2e.conftest import NewCompany
     from tests.e2e.front import Front
+    from tests.sandbox.company import Company
     from tests.sandbox.vault_service import VaultService
     from tests.sandbox.wire import Predicate, Request
-    from tests.sandbox.world import Company
 
 
 @pytest.fixture

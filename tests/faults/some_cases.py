@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.faults.campaign.running import Result
-    from tests.sandbox.world import Kind as RegistryKind
+    from tests.sandbox.company import Kind as RegistryKind
 
 Campaign: TypeAlias = "tuple[Sequence[Point], Sequence[Result]]"
 LOST = (Kind.ERROR_AFTER, Kind.KILL_AFTER, Kind.CUT_OFF, Kind.GATEWAY_AFTER)

@@ -77,6 +77,11 @@ class Authority:
         return files
 
 
+def self_signed(name: str, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    """Return a certificate that vouches for itself, as a registry trusts its token server's."""
+    return _certificate(_name(name), _name(name), key.public_key()).sign(key, hashes.SHA256())
+
+
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 

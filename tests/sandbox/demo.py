@@ -31,13 +31,15 @@ from tests.sandbox.demo_places import places
 from tests.sandbox.demo_talk import PasteError, Talk
 from tests.sandbox.demo_view import View
 from tests.sandbox.demo_watch import Watch
-from tests.sandbox.world import Company, World
+from tests.sandbox.world import World
 from tests.servers import table
 from tests.servers.table import ServerMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
+
+    from tests.sandbox.company import Company
 
 NAME, ORG = "prod-images", "acme"
 _SHARDS = 3  # so many run at once

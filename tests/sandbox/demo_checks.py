@@ -18,7 +18,7 @@ from tests.sandbox.images import Contents, Images
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.sandbox.world import Company
+    from tests.sandbox.company import Company
 
 _CLOCKS_MAY_DIFFER = 0.05  # seconds: the evidence is written in milliseconds, by other processes' clocks
 

@@ -12,9 +12,9 @@ from tests.sandbox.gitea_door import sets_password
 from tests.sandbox.wire import Response
 
 if TYPE_CHECKING:
+    from tests.sandbox.company import Company
     from tests.sandbox.http_server import HttpServer
     from tests.sandbox.wire import Fault, Predicate, Request
-    from tests.sandbox.world import Company
 
 _GITHUB_SECRET = re.compile(r"/repos/([^/]+/[^/]+)/actions/secrets/\w+")
 

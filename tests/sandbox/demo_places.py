@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.sandbox.world import Company
+    from tests.sandbox.company import Company
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.sandbox.world import Company
+    from tests.sandbox.company import Company
 
 _REKEY = Path(sys.executable).with_name("rekey")
 _PASTED_WITHIN = 60  # seconds

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 if TYPE_CHECKING:
-    from tests.sandbox.world import Company
+    from tests.sandbox.company import Company
 
 
 def take(company: Company) -> str | None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.sandbox.aws import Execution
+    from tests.sandbox.company import Company
     from tests.sandbox.eventbridge import Event
-    from tests.sandbox.world import Company
 
 Tone: TypeAlias = Literal["good", "warn", "bad", "plain"]
 

@@ -7,15 +7,13 @@ password: github.com/docker/distribution, contrib/token-server.
 from __future__ import annotations
 
 import base64
-import datetime as dt
 from typing import TYPE_CHECKING, Self
 
 import httpx
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.sandbox.certificates import self_signed
 from tests.sandbox.registry import Registry
 from tests.sandbox.server_process import ServerProcess, free_port
 
@@ -44,7 +42,9 @@ class TokenServer(ServerProcess):
             )
         )
         self.certificate = self._folder / "certificate.pem"
-        self.certificate.write_bytes(_self_signed(key).public_bytes(serialization.Encoding.PEM))
+        self.certificate.write_bytes(
+            self_signed("Rekey sandbox token server", key).public_bytes(serialization.Encoding.PEM)
+        )
 
     @property
     def url(self) -> str:
@@ -113,18 +113,3 @@ class TokenRegistry(Registry):
     def _config(self) -> dict[str, object]:
         realm = {"realm": self.tokens.realm, "service": SERVICE, "issuer": ISSUER}
         return super()._config() | {"auth": {"token": realm | {"rootcertbundle": str(self.tokens.certificate)}}}
-
-
-def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Rekey sandbox token server")])
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=12))
-        .sign(key, hashes.SHA256())
-    )

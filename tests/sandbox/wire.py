@@ -37,8 +37,6 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     params: Mapping[str, str] = field(default_factory=dict)
-    peer: int = 0
-    """The port that it came from."""
 
     def json_object(self) -> JsonObject:
         """Return the body as a JSON object; raises `NotJsonObjectError` where it is none."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from rekey.acts import Limits, Records, Seen, Way
 from rekey.model.request import Reason
 from rekey.model.rotation import Attempt, AttemptKind, CallEnd, Phase, Rotation
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import Limits, Records, Seen, Way, next_act
+from rekey.protocol import next_act
 
 if TYPE_CHECKING:
-    from rekey.protocol import Step
+    from rekey.acts import Step
 
 NOW = datetime(2026, 3, 7, 2, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from rekey.acts import Act, Seen, Way
 from rekey.model.rotation import AttemptOutcome, CallEnd, Phase
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import Act, Seen, Way
 from tests.unit.reset_states import (
     ASK_AGAIN,
     ASKED,

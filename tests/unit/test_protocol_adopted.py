@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from rekey.acts import Act, Seen, Way
 from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import Act, Seen, Way
 from tests.unit.reset_states import (
     ASKED,
     CANNOT_SAY,

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rekey.acts import Act, Seen, Way
 from rekey.model.rotation import CallEnd, Phase
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import WRONG_LOGINS_SPENT, Act, Seen, Way
+from rekey.protocol import WRONG_LOGINS_SPENT
 from tests.unit.reset_states import (
     ASK_AGAIN,
     CANNOT_SAY,
@@ -31,8 +32,8 @@ from tests.unit.reset_states import (
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from rekey.acts import Step
     from rekey.model.rotation import Attempt, Rotation
-    from rekey.protocol import Step
 
 NOW = SETTLED + SECOND
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from rekey.acts import Act, Seen, Way
 from rekey.model.request import Reason
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import OLD_REFUSED, WRONG_LOGINS_SPENT, Act, Seen, Way
+from rekey.protocol import OLD_REFUSED, WRONG_LOGINS_SPENT
 from tests.unit.reset_states import (
     CALL,
     CANNOT_SAY,

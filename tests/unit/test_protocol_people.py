@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rekey.acts import Act, Seen, Way
 from rekey.model.request import Reason
 from rekey.model.rotation import AttemptOutcome, Phase
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import Act, Seen, Way
 from tests.unit.reset_states import (
     ASKED,
     CANNOT_SAY,

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rekey.acts import Act, Records, Seen, Step, Way
 from rekey.model.request import Reason
 from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, CallEnd, Phase, Rotation
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import Act, Records, Seen, Step, Way, next_act
+from rekey.protocol import next_act
 from tests.unit.reset_states import CALL, DEADLINE, LIMITS, NOW, PAUSE, PROVE_WITHIN, SECOND, SETTLE, attempt, rotation
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rekey.acts import Act, Seen, Way
 from rekey.model.request import Reason
 from rekey.model.rotation import AttemptOutcome, CallEnd
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import Act, Seen, Way
 from tests.unit.reset_states import (
     ASK_AGAIN,
     ASKED,

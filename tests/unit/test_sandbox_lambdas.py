@@ -37,9 +37,9 @@ def running(folder: Path, settings: HostSettings | None = None, **overrides: str
         yield cloud
 
 
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    with running(tmp_path, HostSettings(retries=Retries(0.01, 0.01), fork=True)) as cloud:
+@pytest.fixture(params=[False, True], ids=["started", "forked"])
+def cloud(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cloud]:
+    with running(tmp_path, HostSettings(retries=Retries(0.01, 0.01), fork=request.param)) as cloud:
         yield cloud
 
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rekey.contracts import Candidate
 from rekey.errors import Conflict, Denied, FormatUnknown, NotFound, Superseded, Unfit, Unreachable
 from rekey.model import plan
-from rekey.model.names import Generation, StoreVersion
-from rekey.model.password import Password
+from rekey.model.names import StoreVersion
 from rekey.stores.secrets_manager import SecretsManagerStore
+from tests.contract.store_cases import candidate, token
 from tests.sandbox import aws_faults
 from tests.sandbox.aws import AwsSandbox
 
@@ -70,21 +69,6 @@ def place(sandbox: AwsSandbox) -> Place:
     made = Place(sandbox)
     sandbox.requests.clear()
     return made
-
-
-def token() -> str:
-    return secrets.token_hex(32)
-
-
-def candidate(generation: int = 1, *, made_at: datetime | None = None, password: str | None = None) -> Candidate:
-    return Candidate(
-        registry="prod-images",
-        endpoint=REGISTRY.endpoint,
-        username="prod",
-        password=Password(password or 'a"\\b$ ' + secrets.token_urlsafe(12)),
-        generation=Generation(generation),
-        made_at=made_at or datetime(2026, 1, 31, 2, 0, tzinfo=UTC),
-    )
 
 
 def answered_with(**fields: object) -> aws_faults.Effect:

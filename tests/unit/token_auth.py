@@ -6,7 +6,6 @@ https://distribution.github.io/distribution/spec/auth/token/. Servers differ in 
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import secrets
 import tempfile
 import time
@@ -15,11 +14,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 import jwt
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.sandbox.certificates import self_signed
 from tests.sandbox.http_server import HttpServer
 from tests.sandbox.registry import Registry
 from tests.sandbox.wire import Request, Response
@@ -58,7 +56,7 @@ class TokenServer(HttpServer):
         self.refreshing: dict[str, str] = {}
         """Refresh token → user. They outlive the password until they are removed here."""
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self.certificate = _self_signed(self._key)
+        self.certificate = self_signed("Rekey token server", self._key)
         self.route("GET", "/token", self._token)
         self.route("POST", "/token", self._refresh)
 
@@ -159,18 +157,3 @@ class TokenRegistry(Registry):
             "rootcertbundle": self._trusted.name,
         }
         return super()._config() | {"auth": {"token": realm}}
-
-
-def _self_signed(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Rekey token server")])
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=12))
-        .sign(key, hashes.SHA256())
-    )

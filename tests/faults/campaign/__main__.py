@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.faults.campaign.outcome import Outcome
     from tests.faults.campaign.points import Case, Point
     from tests.faults.campaign.running import Result
-    from tests.sandbox.world import Kind
+    from tests.sandbox.company import Kind
 
 OUT = Path(__file__).parents[3] / "out" / "faults.json"
 

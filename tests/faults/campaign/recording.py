@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.sandbox.aws_faults import Answer, AwsRequest
+    from tests.sandbox.company import Kind
     from tests.sandbox.wire import Act, Request, Response
-    from tests.sandbox.world import Kind, World
+    from tests.sandbox.world import World
 
 TASKS = ("Begin", "PrepareShard", "Reset", "DeliverShard", "Verify", "VerifyShard", "Report")
 """The states that call a function."""

@@ -21,7 +21,7 @@ from tests.sandbox.world import World
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.sandbox.world import Kind
+    from tests.sandbox.company import Kind
 
 
 @dataclass

@@ -15,22 +15,23 @@ from rekey.records.plans import from_stored, to_stored
 from rekey.steps.begin import cut
 from tests.faults.campaign.points import AWS, CONTROL_PLANE, REGISTRY, Task
 from tests.sandbox.cloudraya import RESET_PATH
+from tests.sandbox.company import OTHER_REGISTRY, Company
 from tests.sandbox.harbor import API
 from tests.sandbox.harbor_robots import made_up
 from tests.sandbox.lambdas import HostSettings
 from tests.sandbox.registry_proxy import RegistryProxy, shown
 from tests.sandbox.wire import Request
-from tests.sandbox.world import OTHER_REGISTRY, Company, World
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
     from tests.sandbox.aws_faults import AwsRequest
+    from tests.sandbox.company import Kind
     from tests.sandbox.http_server import HttpServer
     from tests.sandbox.lambdas import AtWork
     from tests.sandbox.wire import Json
-    from tests.sandbox.world import Kind
+    from tests.sandbox.world import World
 
 OVERRIDES = {
     **{f"{function}Timeout": "12" for function in ("Begin", "Reset", "Distribute", "Verify", "Report")},

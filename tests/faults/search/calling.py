@@ -3,9 +3,10 @@
 The call is five acts, so that a crash or another invocation may come between any two.
 """
 
+from rekey.acts import Way
 from rekey.model.rotation import AttemptOutcome, CallEnd, Phase
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import REFUSALS_THAT_COUNT, Way
+from rekey.protocol import REFUSALS_THAT_COUNT
 from tests.faults.search import invariants, registry, stored
 from tests.faults.search.invocation import Changes, Invocation
 from tests.faults.search.model import FAULT, LIMITS, STEP, Fault, Guard, Turn, commit, finish, forgotten, leaked

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from rekey.acts import Way
 from rekey.model.request import Reason
-from rekey.protocol import Way
 from tests.faults.search.model import Configuration, Fault
 
 _CALL = {Fault.LOST_ANSWER, Fault.LATE_EFFECT, Fault.DROPPED_CALL, Fault.REFUSAL}

@@ -1,8 +1,9 @@
 """Deliver, verify and report: what follows on a promoted password."""
 
+from rekey.acts import Way
 from rekey.model.rotation import AttemptKind, CallEnd, Phase, Rotation
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import REFUSALS_THAT_COUNT, Way
+from rekey.protocol import REFUSALS_THAT_COUNT
 from tests.faults.search import invariants, registry
 from tests.faults.search.model import LIMITS, STEP, Guard, Model, Turn, commit, fail, finish, owns, replaced
 from tests.faults.search.opening import handed_back

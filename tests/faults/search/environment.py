@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from rekey.acts import Way
 from rekey.model.rotation import AttemptKind, Phase
-from rekey.protocol import Way
 from tests.faults.search import delivering, manual, opening, registry
 from tests.faults.search.model import (
     FAULT,

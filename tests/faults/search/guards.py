@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from rekey.acts import Limits, Records, Seen, Step, Way
 from rekey.model.rotation import Attempt, AttemptKind, CallEnd
-from rekey.protocol import REFUSALS_THAT_COUNT, Limits, Records, Seen, Step, Way, next_act
+from rekey.protocol import REFUSALS_THAT_COUNT, next_act
 from tests.faults.search import configurations as ask
 from tests.faults.search.explore import Found, Search
 from tests.faults.search.model import Configuration, Decide, Fault, Guard, Model

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from rekey.acts import Seen
 from rekey.model.rotation import Attempt, Rotation
-from rekey.protocol import Seen
 from tests.faults.search.model import STEP, Model, Turn, commit, replaced
 from tests.faults.search.world import MISREAD, Answer, Function, Pending, World
 

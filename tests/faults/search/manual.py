@@ -1,8 +1,8 @@
 """People: who click, paste, mend the plan and resume (`records/pasting.py`, `records/resuming.py`)."""
 
+from rekey.acts import Way
 from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase, Rotation
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import Way
 from tests.faults.search.model import FAULT, HELP, LIMITS, STEP, Fault, Guard, Model, Turn
 from tests.faults.search.opening import attempt_of, rotation_of
 from tests.faults.search.records import NONE, after_arrivals, moment

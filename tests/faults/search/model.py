@@ -6,9 +6,10 @@ from datetime import timedelta
 from enum import StrEnum, auto
 from typing import NamedTuple
 
+from rekey.acts import Limits, Records, Seen, Step, Way
 from rekey.model.request import Reason
 from rekey.model.rotation import Rotation
-from rekey.protocol import Limits, Records, Seen, Step, Way, next_act
+from rekey.protocol import next_act
 from tests.faults.search.records import NONE, NOW, Book, after_arrivals, moment
 from tests.faults.search.world import Execution, Function, Ledger, Line, World
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from rekey.acts import Seen
 from rekey.model.rotation import Attempt, Rotation
-from rekey.protocol import Seen
 
 NONE = -1
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """The registry: calls that act now, late or never, logins that tell the truth or not."""
 
+from rekey.acts import Way
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import Way
 from tests.faults.search import invariants
 from tests.faults.search.model import SETTLE, STEP, Fault, Model, Turn, forgotten, leaked
 from tests.faults.search.records import NONE

@@ -6,9 +6,10 @@ The ledger's write is an act of its own where something else was done first.
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from rekey.acts import Act, Seen, Step, Way
 from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, CallEnd, Phase
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import Act, Seen, Step, Way, in_force_after
+from rekey.protocol import in_force_after
 from tests.faults.search import escrow, registry, stored
 from tests.faults.search.calling import Calling
 from tests.faults.search.manual import be_ready

@@ -3,9 +3,10 @@
 import secrets
 from datetime import datetime, timedelta
 
+from rekey.acts import Act, Limits, Records, Seen, Way
 from rekey.errors import Conflict, InputInvalid
 from rekey.model.rotation import Again, Attempt, Phase, Rotation
-from rekey.protocol import Act, Limits, Records, Seen, Way, next_act
+from rekey.protocol import next_act
 from rekey.records.dynamo import ConditionFailed
 from rekey.records.ledger import Ledger, following, open_mark
 

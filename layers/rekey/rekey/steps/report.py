@@ -39,7 +39,6 @@ _ENDS = {
     Phase.RESETTING: Outcome.UNFINISHED,
 }
 _DONE = (Outcome.FINISHED, Outcome.CONSUMERS_FAILED, Outcome.READY)
-_CLOSED_AND_TOLD = (Outcome.CONSUMERS_FAILED, Outcome.NEEDS_ATTENTION)
 _PATIENCE = 3
 """Executions that end unfinished, one after the other, before a person hears of it."""
 _UNDER_WAY = "the rotation is not finished, and is tried again"
@@ -172,12 +171,10 @@ class Report:
     def _call_a_person(self, rotation: Rotation, outcome: Outcome) -> str:
         """Tell what a person has to hear; return the digest of what was told.
 
-        Told before it is written: cut off in between, it is told twice rather than never. What the bus does not take is
-        told by the next report. No other one follows on a rotation that is closed. So that is tried again first. Raises
-        Unreachable then.
+        Told before it is written: cut off in between, it is told twice rather than never. What the bus does not take,
+        the next report tells; none follows on a rotation that is closed, so that is Unreachable and tried again.
         """
-        why = self._in_the_way(rotation, outcome)
-        closed = outcome in _CLOSED_AND_TOLD and rotation.phase is Phase.FINISHED
+        why, closed = self._in_the_way(rotation, outcome), _ends_with_a_person(rotation, outcome)
         if not why or (not closed and not self._is_news(why)):
             return "" if outcome in _DONE else self.told
         taken = self.bench.bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
@@ -192,7 +189,7 @@ class Report:
         """
         if outcome is Outcome.STOPPED:
             return "; ".join(rotation.problems)
-        if outcome in _CLOSED_AND_TOLD and rotation.phase is Phase.FINISHED:
+        if _ends_with_a_person(rotation, outcome):
             return "; ".join(rotation.problems) or "consumers failed: the report names them"
         error = self.call.state.error
         if outcome is not Outcome.UNFINISHED or not (_is_definite(error) or self.tries >= _PATIENCE):
@@ -254,6 +251,11 @@ class Report:
     def _is_news(self, why: str) -> bool:
         """Whether what stands in the way was not what the last try told: the tick would tell it every half hour."""
         return _digest(why) != self.told
+
+
+def _ends_with_a_person(rotation: Rotation, outcome: Outcome) -> bool:
+    """Whether the rotation is closed, and a person has to look all the same."""
+    return rotation.phase is Phase.FINISHED and outcome in (Outcome.CONSUMERS_FAILED, Outcome.NEEDS_ATTENTION)
 
 
 def _tell_the_end(bench: Bench, rotation: Rotation, outcome: Outcome) -> None:

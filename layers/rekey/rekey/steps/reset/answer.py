@@ -1,6 +1,7 @@
 """From the answer to the password in force: found, read, tried, promoted, and the answer deleted."""
 
 from rekey import runtime
+from rekey.acts import Seen, Way
 from rekey.contracts import Answer, GeneratesPassword, Manual
 from rekey.errors import RekeyError, Superseded, Unintelligible
 from rekey.model.names import StoreVersion
@@ -8,7 +9,7 @@ from rekey.model.password import Password
 from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase
 from rekey.model.verdict import LoginVerdict
 from rekey.observability import logger
-from rekey.protocol import Seen, Way, in_force_after
+from rekey.protocol import in_force_after
 from rekey.steps.reset import old_tokens
 from rekey.steps.reset.work import Work
 

@@ -4,13 +4,13 @@ import secrets
 from datetime import datetime, timedelta
 
 from rekey import runtime
+from rekey.acts import Seen
 from rekey.contracts import Answer, Candidate, GeneratesPassword, Login, TakesPassword
 from rekey.errors import NotSent, RekeyError, Superseded, Unreachable
 from rekey.model.names import Generation, StoreVersion
 from rekey.model.rotation import Attempt, AttemptKind, CallEnd
 from rekey.model.verdict import LoginVerdict
 from rekey.observability import logger
-from rekey.protocol import Seen
 from rekey.steps.reset import old_tokens
 from rekey.steps.reset.work import Work
 

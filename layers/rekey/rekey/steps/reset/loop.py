@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from rekey import gate, runtime
+from rekey.acts import Act, Step
 from rekey.contracts import Manual
 from rekey.errors import Conflict, RekeyError
 from rekey.model.names import StoreVersion
@@ -15,7 +16,7 @@ from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase
 from rekey.model.state import Next, Outcome, State
 from rekey.model.verdict import LoginVerdict
 from rekey.observability import logger
-from rekey.protocol import Act, Step, next_act
+from rekey.protocol import next_act
 from rekey.runtime import Call
 from rekey.steps import checks
 from rekey.steps.bench import Bench

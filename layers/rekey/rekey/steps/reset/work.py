@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rekey import runtime
+from rekey.acts import Limits, Records, Seen, Way
 from rekey.bus import Told
 from rekey.contracts import GeneratesPassword, Manual, Resettable, TakesPassword, Token
 from rekey.errors import Defect
@@ -12,7 +13,7 @@ from rekey.model.password import Password
 from rekey.model.rotation import Attempt, Phase, Rotation
 from rekey.model.state import Outcome, State
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import REFUSALS_THAT_COUNT, Limits, Records, Seen, Way
+from rekey.protocol import REFUSALS_THAT_COUNT
 from rekey.runtime import Call
 from rekey.steps.bench import Bench
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from rekey.contracts import Candidate
 from rekey.errors import CredentialUnusable, Denied, NotFound, NotSent, Unfit, Unintelligible, Unreachable
-from rekey.model.names import Generation
-from rekey.model.password import Password
-from tests.contract.store_cases import REGISTRY, Surroundings, VaultCase
+from tests.contract.store_cases import VaultCase, candidate, token
 from tests.sandbox import faults
 from tests.sandbox.certificates import Authority
 from tests.sandbox.http_server import HttpServer
@@ -31,32 +26,10 @@ if TYPE_CHECKING:
 SERVICE = r"Vault at 127\.0\.0\.1:\d+"
 
 
-@pytest.fixture(scope="module")
-def surroundings() -> Iterator[Surroundings]:
-    with Surroundings() as surroundings:
-        yield surroundings
-
-
-@pytest.fixture
-def case(surroundings: Surroundings) -> Iterator[VaultCase]:
-    case = VaultCase(surroundings)
-    yield case
-    case.restore()
-
-
 @pytest.fixture
 def elsewhere() -> Iterator[HttpServer]:
     with HttpServer() as server:
         yield server
-
-
-def candidate() -> Candidate:
-    password, made_at = Password(secrets.token_urlsafe(16)), datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
-    return Candidate(REGISTRY.name, REGISTRY.endpoint, "prod", password, Generation(1), made_at)
-
-
-def token() -> str:
-    return secrets.token_hex(32)
 
 
 WAYS: list[Callable[[Store], object]] = [

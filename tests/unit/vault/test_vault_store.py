@@ -8,54 +8,22 @@ import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from rekey.contracts import Candidate
 from rekey.errors import Conflict, Denied, FormatUnknown, NotFound, RekeyError, Superseded, Unfit, Unreachable
-from rekey.model.names import Generation, StoreVersion
+from rekey.model.names import StoreVersion
 from rekey.model.password import Password
 from rekey.stores import vault as adapter
-from tests.contract.store_cases import REGISTRY, Surroundings, VaultCase
+from tests.contract.store_cases import VaultCase, candidate, token
 from tests.sandbox import faults
 from tests.sandbox.vault_policy import least_policy, without
 from tests.sandbox.wire import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rekey.contracts import Store
     from tests.sandbox.wire import Predicate, Request
-
-
-@pytest.fixture(scope="module")
-def surroundings() -> Iterator[Surroundings]:
-    with Surroundings() as surroundings:
-        yield surroundings
-
-
-@pytest.fixture
-def case(surroundings: Surroundings) -> Iterator[VaultCase]:
-    case = VaultCase(surroundings)
-    yield case
-    case.restore()
-
-
-def token() -> str:
-    return secrets.token_hex(32)
-
-
-def candidate(generation: int = 1) -> Candidate:
-    return Candidate(
-        registry=REGISTRY.name,
-        endpoint=REGISTRY.endpoint,
-        username="prod",
-        password=Password('a"\\b$ <é>' + secrets.token_urlsafe(12)),
-        generation=Generation(generation),
-        made_at=datetime(2026, 1, 31, 2, 0, tzinfo=UTC),
-    )
 
 
 def put_in_force(store: Store, generation: int) -> StoreVersion:

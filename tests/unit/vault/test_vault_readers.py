@@ -26,18 +26,12 @@ from tests.servers.requirement import require
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "vault.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "vault.md").read_text(encoding="utf-8")
 BLOCKS: dict[str, list[str]] = {
     kind: re.findall(rf"^```{kind}\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
     for kind in ("bash", "hcl", "yaml", "json")
 }
 PATH, HOST, USER = "registries/prod-images", "registry.example.com", "prod-images"
-
-
-@pytest.fixture(scope="module")
-def surroundings() -> Iterator[Surroundings]:
-    with Surroundings() as surroundings:
-        yield surroundings
 
 
 class Reader:

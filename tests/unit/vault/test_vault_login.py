@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rekey.errors import CredentialUnusable
-from tests.contract.store_cases import Surroundings, VaultCase
+from tests.contract.store_cases import VaultCase, token
 from tests.sandbox.kube_api import KubeApi
 from tests.sandbox.sts import Role, Sts
 from tests.sandbox.vault_auth import JwtIssuer, allow_aws, allow_jwt, allow_kubernetes
@@ -16,23 +16,6 @@ from tests.servers.requirement import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-@pytest.fixture(scope="module")
-def surroundings() -> Iterator[Surroundings]:
-    with Surroundings() as surroundings:
-        yield surroundings
-
-
-@pytest.fixture
-def case(surroundings: Surroundings) -> Iterator[VaultCase]:
-    case = VaultCase(surroundings)
-    yield case
-    case.restore()
-
-
-def token() -> str:
-    return secrets.token_hex(32)
 
 
 def enable(case: VaultCase, kind: str) -> str:
