@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from rekey.contracts import Store
 
 REGISTRY = plan.ManualRegistry(
-    type="manual", name="prod-images", endpoint="registry.example.com", username="prod", where="the console"
+    type="manual", name="prod-images", endpoint="registry.example.com:8443", username="prod", where="the console"
 )
-
 
 MADE_AT = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 

@@ -109,9 +109,11 @@ class KubeApi(ServerProcess):
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, token: str = "") -> dict[str, Any]:
         """Return what a call answers with, made by the administrator without another's token.
 
-        Raises `KubeApiRefusedError`.
+        A PATCH is a merge. Raises `KubeApiRefusedError`.
         """
         sent = {"Authorization": f"Bearer {token or self._admin_token}"}
+        if method == "PATCH":
+            sent["Content-Type"] = "application/merge-patch+json"
         answer = self._client.request(method, path, json=body, headers=sent)
         if answer.is_error:
             raise KubeApiRefusedError(answer.status_code, answer.text.strip())

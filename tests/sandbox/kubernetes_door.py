@@ -48,8 +48,10 @@ class KubernetesDoor(KubernetesCluster):
 
     def stop(self) -> None:
         """Close the door."""
-        super().stop()
-        self._client.close()
+        try:
+            super().stop()
+        finally:
+            self._client.close()
 
     def act(self, request: Request) -> Response:
         """Pass one request on."""
@@ -94,9 +96,8 @@ class KubernetesDoor(KubernetesCluster):
 
     def touch(self, namespace: str, name: str) -> None:
         """Change a secret as somebody else would, so that a version read before is stale."""
-        secret = self._api.call("GET", f"{_secrets(namespace)}/{name}")
-        secret["metadata"].setdefault("annotations", {})["example.test/touched"] = secrets.token_hex(4)
-        self._api.call("PUT", f"{_secrets(namespace)}/{name}", secret)
+        patch = {"metadata": {"annotations": {"example.test/touched": secrets.token_hex(4)}}}
+        self._api.call("PATCH", f"{_secrets(namespace)}/{name}", patch)
 
     def _remove(self, namespace: str, name: str) -> None:
         try:

@@ -13,7 +13,7 @@ from rekey.errors import Conflict, Denied, FormatUnknown, NotFound, Superseded, 
 from rekey.model import plan
 from rekey.model.names import StoreVersion
 from rekey.stores.secrets_manager import SecretsManagerStore
-from tests.contract.store_cases import candidate, token
+from tests.contract.store_cases import REGISTRY, candidate, token
 from tests.sandbox import aws_faults
 from tests.sandbox.aws import AwsSandbox
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from types_boto3_secretsmanager import SecretsManagerClient
 
-REGISTRY = plan.ManualRegistry(
-    type="manual", name="prod-images", endpoint="https://registry.example.com:8443", username="prod", where="there"
-)
 PUT = "secretsmanager:PutSecretValue"
 GET = "secretsmanager:GetSecretValue"
 MOVE = "secretsmanager:UpdateSecretVersionStage"

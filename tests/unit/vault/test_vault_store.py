@@ -61,14 +61,14 @@ class TestWhatReadersFind:
         assert seen == {
             "format": 1,
             "registry": "prod-images",
-            "endpoint": "registry.example.com",
+            "endpoint": "registry.example.com:8443",
             "username": "prod",
             "password": made.password.reveal(),
             "generation": 7,
             "rotated_at": "2026-01-31T02:00:00.000Z",
             "version": under,
         }
-        assert config["auths"]["registry.example.com"]["password"] == made.password.reveal()
+        assert config["auths"]["registry.example.com:8443"]["password"] == made.password.reveal()
 
     def test_custom_metadata_says_generation_and_registry_and_keeps_what_others_wrote(self, case: VaultCase) -> None:
         case.put_by_hand("prod", "by-hand")
