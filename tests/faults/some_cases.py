@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from tests.faults.campaign import cases, recording, running, table
+from tests.faults.campaign.outcome import Target
 from tests.faults.campaign.points import Kind, Point, Role
 from tests.faults.campaign.setting import HOST, OVERRIDES
 from tests.sandbox.world import World
@@ -14,18 +15,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.faults.campaign.running import Result
-    from tests.sandbox.company import Kind as RegistryKind
 
 Campaign: TypeAlias = "tuple[Sequence[Point], Sequence[Result]]"
 LOST = (Kind.ERROR_AFTER, Kind.KILL_AFTER, Kind.CUT_OFF, Kind.GATEWAY_AFTER)
 """What loses the answer to the call."""
 
 
-def run_some(folder: Path, kind: RegistryKind) -> Campaign:
+def run_some(folder: Path, target: Target) -> Campaign:
     """Return the points that a recording found, and what came of some cases."""
-    with World(folder, OVERRIDES, HOST) as world:
-        points = recording.record(world, "recorded", kind)
-        return points, running.run_in(world, cases.representative(points), at_once=6, kind=kind)
+    with World(folder, OVERRIDES, HOST, store=target.store) as world:
+        points = recording.record(world, "recorded", target.registry)
+        return points, running.run_in(world, cases.representative(points), at_once=6, kind=target.registry)
 
 
 def all_converged(campaign: Campaign) -> None:
@@ -33,7 +33,7 @@ def all_converged(campaign: Campaign) -> None:
     _, results = campaign
     assert len(results) >= 12
     assert [str(result) for result in results if not result.converged] == []
-    assert "lost=0 leaked=0 extra_resets=0" in table.sums([result.outcome("cloudraya") for result in results])
+    assert "lost=0 leaked=0 extra_resets=0" in table.sums([result.outcome(Target()) for result in results])
 
 
 def twice(campaign: Campaign) -> set[tuple[Role, Kind]]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.faults.campaign import canaries, cases, running, table
+from tests.faults.campaign.outcome import Target
 from tests.faults.campaign.points import (
     AWS,
     CONSUMERS,
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.timeout(600)  # seconds; a dozen rotations, each with w
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     """Return the points that a recording found, and what came of some cases."""
-    return run_some(tmp_path_factory.mktemp("campaign"), "cloudraya")
+    return run_some(tmp_path_factory.mktemp("campaign"), Target())
 
 
 def test_every_rotation_converges(campaign: Campaign) -> None:
@@ -102,7 +103,7 @@ def test_what_went_wrong_is_counted() -> None:
     good, bad = running.Result(Case("c1", (strike,)), resets=1), running.Result(Case("c2", (strike,)), resets=3)
     bad.lost, bad.leaked = True, 2
     assert (
-        table.sums([good.outcome("cloudraya"), bad.outcome("cloudraya")])
+        table.sums([good.outcome(Target()), bad.outcome(Target())])
         == "points=2 converged=1 lost=1 leaked=1 extra_resets=2"
     )
 

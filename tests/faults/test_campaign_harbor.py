@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.faults.campaign.outcome import Target
 from tests.faults.some_cases import LOST, Campaign, all_converged, run_some, twice
 
 pytestmark = pytest.mark.timeout(600)  # seconds; a dozen rotations, each with what it takes to come back from a fault
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.timeout(600)  # seconds; a dozen rotations, each with w
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     """Return the points that a recording found, and what came of some cases."""
-    return run_some(tmp_path_factory.mktemp("campaign"), "harbor")
+    return run_some(tmp_path_factory.mktemp("campaign"), Target("harbor"))
 
 
 def test_every_rotation_converges(campaign: Campaign) -> None:

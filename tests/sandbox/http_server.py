@@ -300,6 +300,7 @@ class _Connection(BaseHTTPRequestHandler):
             query=httpx.QueryParams(target.query),
             headers=httpx.Headers(self.headers.items()),
             body=self.rfile.read(int(self.headers.get("Content-Length", "0"))),
+            port=self.client_address[1],
         )
         response = self.server.owner.serve(request)
         if response is None:

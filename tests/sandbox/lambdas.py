@@ -70,6 +70,7 @@ class AtWork:
     """
 
     function: str
+    pid: int
     event: bytes
     deadline: float
     kill: Callable[[], None]
@@ -176,7 +177,7 @@ class LambdaHost:
             callers = list(self._callers) if caller is None else [one for one in [caller] if one in self._callers]
             workers = [(self._function_of[one], self._callers[one]) for one in callers]
         return [
-            AtWork(name, current.payload, current.deadline, worker.kill, worker.pause, worker.resume)
+            AtWork(name, worker.pid, current.payload, current.deadline, worker.kill, worker.pause, worker.resume)
             for name, worker in workers
             if (current := worker.current) is not None
         ]

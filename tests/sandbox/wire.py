@@ -37,6 +37,8 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     params: Mapping[str, str] = field(default_factory=dict)
+    port: int = 0
+    """The client's own: the kernel knows which process has it."""
 
     def json_object(self) -> JsonObject:
         """Return the body as a JSON object; raises `NotJsonObjectError` where it is none."""

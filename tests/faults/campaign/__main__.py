@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.faults.campaign import cases, outcome, recording, running, table
+from tests.faults.campaign.outcome import Outcome, Target
 from tests.faults.campaign.setting import HOST, OVERRIDES
 from tests.sandbox.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.faults.campaign.outcome import Outcome
     from tests.faults.campaign.points import Case, Point
     from tests.faults.campaign.running import Result
-    from tests.sandbox.company import Kind
 
 OUT = Path(__file__).parents[3] / "out" / "faults.json"
 
@@ -33,25 +32,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print the table, and return 1 where anything is not as it has to be."""
     options = _options(arguments)
     began = time.monotonic()
-    points = _recorded(options.registry)
+    target = Target(options.registry, options.store)
+    points = _recorded(target)
     seed = options.seed if options.seed is not None else secrets.randbelow(2**31)
     chosen = cases.pairs(points, options.pairs, random.Random(seed)) if options.pairs else cases.singles(points)  # noqa: S311
     if options.only:
         chosen = [case for case in chosen if re.search(options.only, str(case))]
-    earlier = _earlier(options.registry, points) if options.resume else []
-    done = {(one.registry, one.case) for one in earlier if one.converged}
-    chosen = [case for case in chosen if (options.registry, str(case)) not in done][: options.at_most]
+    earlier = _earlier(target, points) if options.resume else []
+    done = {(one.target, one.case) for one in earlier if one.converged}
+    chosen = [case for case in chosen if (str(target), str(case)) not in done][: options.at_most]
     table.say(f"{len(points)} points, {len(chosen)} cases" + (f", seed {seed}" if options.pairs else ""))
-    again = {(options.registry, str(case)) for case in chosen}
-    outcomes = [one for one in earlier if (one.registry, one.case) not in again]
-    for results in _run(chosen, options):
-        outcomes += [result.outcome(options.registry) for result in results]
+    again = {(str(target), str(case)) for case in chosen}
+    outcomes = [one for one in earlier if (one.target, one.case) not in again]
+    for results in _run(chosen, target, options):
+        outcomes += [result.outcome(target) for result in results]
         outcome.save(OUT, outcomes, table.sums(outcomes), seed if options.pairs else None, time.monotonic() - began)
         table.say(f"{len(outcomes)}: {table.sums(outcomes)}")
     table.say("\n".join(["", *table.rows(outcomes), ""]))
     wrong = [one for one in outcomes if not one.converged]
     for one in wrong:
-        table.say(f"{one.registry} {one.case}: {'; '.join(one.wrong)}")
+        table.say(f"{one.target} {one.case}: {'; '.join(one.wrong)}")
     table.say(f"{table.sums(outcomes)} seconds={time.monotonic() - began:.0f}")
     return 1 if wrong or not outcomes else 0
 
@@ -60,7 +60,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.campaign", description=__doc__)
     parser.add_argument("--pairs", type=int, default=0, metavar="N", help="run N random double faults instead")
     parser.add_argument("--seed", type=int, help="of the double faults; printed where it is not given")
-    parser.add_argument("--registry", choices=["cloudraya", "harbor"], default="cloudraya")
+    parser.add_argument("--registry", choices=["cloudraya", "harbor", "gitea"], default="cloudraya")
+    parser.add_argument("--store", choices=["secrets-manager", "vault"], default="secrets-manager")
     parser.add_argument("--only", metavar="PATTERN", help="run the cases whose text the regular expression is found in")
     parser.add_argument("--resume", action="store_true", help="keep what out/faults.json has, and run what it has not")
     parser.add_argument("--at-most", type=int, metavar="N", help="run the first N of these cases")
@@ -70,28 +71,26 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _earlier(registry: Kind, points: Sequence[Point]) -> list[Outcome]:
+def _earlier(target: Target, points: Sequence[Point]) -> list[Outcome]:
     """Return what was written down, without single faults at what is no point any more."""
     known = {str(case) for case in cases.singles(points)}
-    return [one for one in outcome.load(OUT) if one.registry != registry or " and " in one.case or one.case in known]
+    return [one for one in outcome.load(OUT) if one.target != str(target) or " and " in one.case or one.case in known]
 
 
-def _recorded(kind: Kind) -> list[Point]:
-    with tempfile.TemporaryDirectory() as folder, World(Path(folder), OVERRIDES, HOST) as world:
-        points, sometimes = recording.record_thrice(world, kind)
+def _recorded(target: Target) -> list[Point]:
+    with tempfile.TemporaryDirectory() as folder, World(Path(folder), OVERRIDES, HOST, store=target.store) as world:
+        points, sometimes = recording.record_thrice(world, target.registry)
     for point in sometimes:
         table.say(f"left out, since not every rotation comes there: {point}")
     return points
 
 
-def _run(chosen: Sequence[Case], options: argparse.Namespace) -> Iterator[list[Result]]:
+def _run(chosen: Sequence[Case], target: Target, options: argparse.Namespace) -> Iterator[list[Result]]:
     """Run the cases in several worlds, and give the results of each when it is through."""
     parts = [chosen[first : first + options.each] for first in range(0, len(chosen), options.each)]
     # Moto keeps everything in its modules, so there is one world a process, and a new process for each.
     with ProcessPoolExecutor(options.processes, get_context("spawn"), max_tasks_per_child=1) as pool:
-        for future in as_completed(
-            [pool.submit(running.run, part, options.at_once, options.registry) for part in parts]
-        ):
+        for future in as_completed([pool.submit(running.run, part, options.at_once, target) for part in parts]):
             yield future.result()
 
 

@@ -28,16 +28,19 @@ class Known:
 
 def secrets_of(setting: Setting) -> Known:
     """Return what must not be found anywhere: passwords, credentials, and the tokens that were taken with them."""
-    company, world = setting.company, setting.world
-    bearers = [request.bearer() for request in world.cloudraya.requests() if company.name in request.path]
+    company = setting.company
+    seen = [request for server in setting.servers.values() for request in server.requests()]
+    mine = [*setting.proxy.requests(), *(request for request in seen if company.name in request.path)]
+    tokens = [request.bearer() or request.headers.get("x-vault-token") for request in mine]
     found = (
         company.first_password,
-        *setting.passwords_made,
+        *company.made,
         company.other_password,
         company.admin_password,
         company.github_token,
         company.cluster_token,
-        *{bearer for bearer in bearers if bearer},
+        *company.store.credentials,
+        *{token for token in tokens if token},
     )
     return Known(company.username, found)
 

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tests.faults.campaign.points import MACHINE, Case, Kind, Point, Role, Strike, Task, kinds_of
+from tests.faults.campaign.points import MACHINE, STORE, Case, Kind, Point, Role, Strike, Task, kinds_of
 
 if TYPE_CHECKING:
     import random
@@ -68,7 +68,9 @@ def _off_the_way(points: Sequence[Point]) -> list[tuple[Strike, ...]]:
     found: list[tuple[Strike, ...]] = []
     for (function, operation, kind), states in OFF_THE_WAY.items():
         first = next(
-            one for one in points if str(one.task).startswith(function) and one.operation.startswith(operation)
+            one
+            for one in points
+            if one.server != STORE and str(one.task).startswith(function) and one.operation.startswith(operation)
         )
         found += [(Strike(first, kind), Strike(Point(Task("machine"), MACHINE, name), Kind.STOP)) for name in states]
     return found

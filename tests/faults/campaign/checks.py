@@ -57,9 +57,8 @@ def _of_records(setting: Setting) -> list[str]:
         said.append(f"{len(kept)} answers are left in the escrow")
     if left := rotating.open_things(company):
         said.append(f"left open: {left}")
-    store = setting.world.cloud.client("secretsmanager").describe_secret(SecretId=company.secret_name)
     # On what is in force the label says nothing: where it could not be taken off, the next candidate takes it along.
-    if ["AWSPENDING"] in store["VersionIdsToStages"].values():
+    if any(fields["password"] != company.current() for fields in company.store.waiting()):
         said.append("a candidate is left in the store")
     return said
 

@@ -10,14 +10,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-FORMAT = 2
+    from tests.sandbox.company import Kind
+    from tests.sandbox.company_store import StoreKind
+
+FORMAT = 3
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the faults strike: a registry of a type, whose password is in a store."""
+
+    registry: Kind = "cloudraya"
+    store: StoreKind = "secrets-manager"
+
+    def __str__(self) -> str:
+        return self.registry if self.store == "secrets-manager" else f"{self.registry}, {self.store}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One case of one registry type. `what` and `kind` are its row in the table, `expected_resets` are the bounds."""
+    """One case of one target. `what` and `kind` are its row in the table, `expected_resets` are the bounds."""
 
-    registry: str
+    target: str
     case: str
     what: str
     kind: str

@@ -8,6 +8,8 @@ from enum import StrEnum
 AWS = "aws"
 REGISTRY = "registry"
 CONTROL_PLANE = "control plane"
+STORE = "store"
+"""Where the passwords are not in Secrets Manager, which is AWS's."""
 CONSUMERS = ("github", "kubernetes", "webhook")
 MACHINE = "state machine"
 TASKS = ("begin", "reset", "distribute", "verify", "report")

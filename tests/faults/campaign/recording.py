@@ -76,7 +76,7 @@ class Recorder:
         return record
 
     def _note(self, server: str, request: AwsRequest | Request) -> _Seen | None:
-        found = self._setting.worker_of(server, request)
+        found = self._setting.worker_of(request)
         if found is None:
             return None
         seen = _Seen(request.order, found[0], server, self._setting.operation(server, request))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.faults.campaign import canaries, checks, recovery, table
-from tests.faults.campaign.outcome import Outcome
+from tests.faults.campaign.outcome import Outcome, Target
 from tests.faults.campaign.points import OF_THE_MACHINE, Case, Strike
 from tests.faults.campaign.setting import HOST, OVERRIDES, Setting
 from tests.faults.campaign.stops import Stop
@@ -43,11 +43,11 @@ class Result:
         """Whether everything is as it has to be."""
         return not (self.wrong or self.lost or self.leaked)
 
-    def outcome(self, kind: Kind) -> Outcome:
+    def outcome(self, target: Target) -> Outcome:
         """Return what is written down of it."""
         what, fault = table.labels(self.case)
         return Outcome(
-            registry=kind,
+            target=str(target),
             case=str(self.case),
             what=what,
             kind=fault,
@@ -68,10 +68,10 @@ class Result:
         return f"{self.case.name} {self.seconds:5.1f} s  {self.case}: {end}{person}"
 
 
-def run(cases: Sequence[Case], at_once: int, kind: Kind = "cloudraya") -> list[Result]:
+def run(cases: Sequence[Case], at_once: int, target: Target) -> list[Result]:
     """Run the cases in a world of their own, `at_once` at a time; each that went wrong is printed at once."""
-    with tempfile.TemporaryDirectory() as folder, World(Path(folder), OVERRIDES, HOST) as world:
-        return run_in(world, cases, at_once, kind)
+    with tempfile.TemporaryDirectory() as folder, World(Path(folder), OVERRIDES, HOST, store=target.store) as world:
+        return run_in(world, cases, at_once, target.registry)
 
 
 def run_in(world: World, cases: Sequence[Case], at_once: int, kind: Kind = "cloudraya") -> list[Result]:

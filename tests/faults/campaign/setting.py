@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
+import re
 import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from rekey.records.plans import from_stored, to_stored
-from rekey.steps.begin import cut
-from tests.faults.campaign.points import AWS, CONTROL_PLANE, REGISTRY, Task
+from tests.faults.campaign.peers import owner_of
+from tests.faults.campaign.points import AWS, CONTROL_PLANE, REGISTRY, STORE, Task
+from tests.sandbox import gitea_door
 from tests.sandbox.cloudraya import RESET_PATH
 from tests.sandbox.company import OTHER_REGISTRY, Company
 from tests.sandbox.harbor import API
@@ -44,9 +43,9 @@ OVERRIDES = {
 HOST = HostSettings(fork=True)
 _LIMITS = {"timeout": "2s", "settle": "1s"}
 """Of the reset call."""
-_CONSUMER_TYPES = {"github": "github-secret", "kubernetes": "kubernetes-pull-secret", "webhook": "webhook"}
 _setting_up = threading.Lock()  # the simulators take new accounts one at a time
-_EVENTS_ONLY = ("trigger", "notify", "webhook")
+_CANDIDATE = re.compile(r"/[0-9a-f]{64}\b")
+"""The end of a candidate's path in Vault."""
 
 
 class Setting:
@@ -56,7 +55,7 @@ class Setting:
         self.world, self.kind = world, kind
         with _setting_up:
             self.company: Company = world.company(name, kind)
-        self.proxy = RegistryProxy(world.registry)
+        self.proxy = RegistryProxy(world.gitea if kind == "gitea" else world.registry)
 
     def __enter__(self) -> Self:
         self.proxy.start()
@@ -91,41 +90,33 @@ class Setting:
         world = self.world
         return {
             REGISTRY: self.proxy,
-            CONTROL_PLANE: world.harbor if self.kind == "harbor" else world.cloudraya,
+            CONTROL_PLANE: self._control_plane,
             "github": world.github,
             "kubernetes": world.kubernetes,
             "webhook": world.receiver,
+            **({STORE: world.vault.door} if self.company.store.part["type"] == "vault" else {}),
         }
 
-    @cached_property
-    def _shards(self) -> Mapping[str, int]:
-        """The shard whose consumers are at a server."""
-        plan = from_stored(to_stored(self.company.document))
-        types = [{entry.type for entry in entries} for entries in cut(plan.consumers)]
-        return {
-            server: next(number for number, found in enumerate(types) if kind in found)
-            for server, kind in _CONSUMER_TYPES.items()
-        }
+    @property
+    def _control_plane(self) -> HttpServer:
+        match self.kind:
+            case "harbor":
+                return self.world.harbor
+            case "gitea":
+                return self.world.gitea_api
+            case _:
+                return self.world.cloudraya
 
-    def task_of_aws(self, request: AwsRequest) -> Task | None:
-        """Return what the caller does for this company; None where it is none of ours, or works for another one."""
-        for work in self.world.cloud.lambdas.at_work(request.caller) if request.caller else ():
-            return self._task(work)
-        return None
-
-    def worker_of(self, server: str, request: AwsRequest | Request) -> tuple[Task, AtWork] | None:
-        """Return who sent a request on this company's behalf, and for what."""
+    def worker_of(self, request: AwsRequest | Request) -> tuple[Task, AtWork] | None:
+        """Return who sent a request on this company's behalf, and for what: told by its key at AWS, else by its port."""
         lambdas = self.world.cloud.lambdas
-        if server == AWS:
-            caller = getattr(request, "caller", "")
-            found = [(self._task(work), work) for work in (lambdas.at_work(caller) if caller else ())]
-        elif self._concerns(server, request):
-            shard = self._shards.get(server, -1)
-            found = [(self._task(work), work) for work in lambdas.at_work()]
-            found = [(t, w) for t, w in found if t and t.shard == shard and t.function not in _EVENTS_ONLY]
+        if isinstance(request, Request):
+            working = {work.pid: work for work in lambdas.at_work()}
+            owner = owner_of(request.port, working)
+            found = [working[owner]] if owner is not None else []
         else:
-            return None
-        return next(((task, work) for task, work in found if task is not None), None)
+            found = lambdas.at_work(request.caller) if request.caller else []
+        return next(((task, work) for work in found if (task := self._task(work)) is not None), None)
 
     def _task(self, work: AtWork) -> Task | None:
         event: dict[str, Any] = json.loads(work.event)
@@ -138,42 +129,31 @@ class Setting:
         mine = isinstance(detail, dict) and detail.get("registry") == self.company.name
         return Task(function, str(event["detail-type"])) if mine else None
 
-    def _concerns(self, server: str, request: AwsRequest | Request) -> bool:
-        """Whether a request is about this company: its name, or what only it has, is in it."""
-        if server == REGISTRY:
-            return True  # a door of its own
-        authorization = request.headers.get("authorization", "")
-        if self.company.name in request.path or self.company.name.encode() in request.body:
-            return True
-        if self.kind == "harbor" and server == CONTROL_PLANE and request.path == self._robot:
-            return True
-        tokens = (self.company.github_token, self.company.cluster_token)
-        return any(token in authorization for token in tokens) or self.company.name in _said_by(authorization)
-
     def is_reset(self, server: str, request: Request) -> bool:
         """Whether a request is the one that changes the password."""
-        paths = {"cloudraya": RESET_PATH.format(id=self.company.name), "harbor": self._robot}
-        return (server, request.method, request.path) == (CONTROL_PLANE, "PATCH", paths[self.kind])
+        if server != CONTROL_PLANE:
+            return False
+        if self.kind == "gitea":
+            return gitea_door.sets_password(self.company.username)(request)
+        path = self._robot if self.kind == "harbor" else RESET_PATH.format(id=self.company.name)
+        return (request.method, request.path) == ("PATCH", path)
 
     def click(self) -> str:
         """Reset the password as a person does in the vendor's console, and return the new one."""
-        if self.kind == "cloudraya":
-            return self.world.cloudraya.click_reset(self.company.name)
-        secret, harbor = made_up(), self.world.harbor
-        url = f"{harbor.url}{self._robot}"
-        httpx.patch(url, json={"secret": secret}, auth=("admin", harbor.admin)).raise_for_status()
-        return secret
+        match self.kind:
+            case "harbor":
+                secret, harbor = made_up(), self.world.harbor
+                url = f"{harbor.url}{self._robot}"
+                httpx.patch(url, json={"secret": secret}, auth=("admin", harbor.admin)).raise_for_status()
+                return secret
+            case "gitea":
+                return self.world.gitea_api.click_reset(self.company.username)
+            case _:
+                return self.world.cloudraya.click_reset(self.company.name)
 
     @property
     def _robot(self) -> str:
         return f"{API}/robots/{self.company.robot_id}"
-
-    @property
-    def passwords_made(self) -> list[str]:
-        """Every password that a reset put in force."""
-        if self.kind == "harbor":
-            return self.world.harbor.sets(self.company.robot_id)
-        return [reset.password for reset in self.world.cloudraya.resets(self.company.name)]
 
     def operation(self, server: str, request: AwsRequest | Request) -> str:
         """Return what a request is about, in words that are the same for every company."""
@@ -181,19 +161,9 @@ class Setting:
         if server == AWS and operation is not None:
             return str(operation)
         path = request.path.replace(self._robot, f"{API}/robots/ID") if self.kind == "harbor" else request.path
-        said = f"{request.method} {path}".replace(self.company.name, "NAME")
+        said = _CANDIDATE.sub("/TOKEN", f"{request.method} {path}".replace(self.company.name, "NAME"))
         if server != REGISTRY or not isinstance(request, Request):
             return said
         user, password = shown(request)
         who = "nobody" if not user else "old password" if password == self.company.first_password else "new password"
         return f"{said} as {who}"
-
-
-def _said_by(authorization: str) -> str:
-    """Return the claims of a JWT, or the user and password of Basic, or nothing."""
-    scheme, _, value = authorization.partition(" ")
-    part = value if scheme.lower() == "basic" else value.split(".")[1] if value.count(".") == 2 else ""
-    try:
-        return base64.urlsafe_b64decode(part + "==").decode()
-    except (binascii.Error, ValueError):
-        return ""

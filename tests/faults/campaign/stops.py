@@ -57,8 +57,8 @@ class Stop:
         wanted = FUNCTION_OF[point.operation]
 
         def works(request: AwsRequest) -> bool:
-            task = self._setting.task_of_aws(request)
-            return task is not None and (task.function, task.call) == wanted
+            found = self._setting.worker_of(request)
+            return found is not None and (found[0].function, found[0].call) == wanted
 
         self._setting.world.cloud.faults.add(None, call_before(self._stop_its_execution), nth=2, where=works)
 

@@ -74,11 +74,11 @@ class Struck:
         point = self._strike.point
         if self._setting.operation(point.server, request) != point.operation:
             return False
-        found = self._setting.worker_of(point.server, request)
+        found = self._setting.worker_of(request)
         return found is not None and found[0] == point.task
 
     def _kill(self, request: AwsRequest | Request) -> None:
-        found = self._setting.worker_of(self._strike.point.server, request)
+        found = self._setting.worker_of(request)
         if found is not None:
             found[1].kill()
 
@@ -135,7 +135,7 @@ class Struck:
 
     def _cut_off(self, request: AwsRequest | Request, act: Callable[[], _Answer]) -> _Answer:
         """Let who asks stand still before the answer is there, and go on when its handler's time is over."""
-        found = self._setting.worker_of(self._strike.point.server, request)
+        found = self._setting.worker_of(request)
         if found is not None:
             work = found[1]
             work.pause()

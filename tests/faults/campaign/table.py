@@ -33,8 +33,8 @@ def rows(outcomes: Sequence[Outcome]) -> list[str]:
     """Return the table: what was struck, how; how many points, how many converged, how many resets that may take."""
     groups: dict[tuple[str, str, str], list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
-        groups[outcome.registry, outcome.what, outcome.kind].append(outcome)
-    head = f"{'registry':<10} {'what':<52} {'fault':<15} {'points':>6} {'converged':>9} {'resets':>6}"
+        groups[outcome.target, outcome.what, outcome.kind].append(outcome)
+    head = f"{'registry, store':<17} {'what':<52} {'fault':<15} {'points':>6} {'converged':>9} {'resets':>6}"
     return [head, *(_row(*group, groups[group]) for group in sorted(groups))]
 
 
@@ -51,11 +51,11 @@ def sums(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def _row(registry: str, what: str, kind: str, group: Sequence[Outcome]) -> str:
+def _row(target: str, what: str, kind: str, group: Sequence[Outcome]) -> str:
     expected = sorted({resets for one in group for resets in one.expected_resets})
     converged = sum(outcome.converged for outcome in group)
     bounds = "-".join(map(str, expected))
-    return f"{registry:<10} {what:<52} {kind:<15} {len(group):>6} {converged:>9} {bounds:>6}"
+    return f"{target:<17} {what:<52} {kind:<15} {len(group):>6} {converged:>9} {bounds:>6}"
 
 
 def _named(point: Point) -> str:
