@@ -90,12 +90,21 @@ def pairs(points: Sequence[Point], count: int, chance: random.Random) -> list[Ca
 def representative(points: Sequence[Point]) -> list[Case]:
     """Return a few cases that stand for all: the reset call, the write of its answer, each function killed, a stop."""
     wanted = [
-        *((point, kind) for point in points for kind in _IN_SHORT.get(point.role, ())),
+        *_around_the_reset(points),
         *((_last_write(points, function), Kind.KILL_AFTER) for function in ("begin", "verify", "report")),
         *((_last_write(points, function), Kind.ANSWERS_LOST) for function in ("trigger", "distribute")),
         (next(point for point in points if point.server == MACHINE and point.operation == "Verify"), Kind.STOP),
     ]
     return _numbered((Strike(point, kind),) for point, kind in wanted)
+
+
+def around_the_reset(points: Sequence[Point]) -> list[Case]:
+    """Return what differs from one registry to the next: the call, the write of its answer, the new password's login."""
+    return _numbered((Strike(point, kind),) for point, kind in _around_the_reset(points))
+
+
+def _around_the_reset(points: Sequence[Point]) -> list[tuple[Point, Kind]]:
+    return [(point, kind) for point in points for kind in _IN_SHORT.get(point.role, ())]
 
 
 _IN_SHORT = {

@@ -108,7 +108,7 @@ class Setting:
                 return self.world.cloudraya
 
     def worker_of(self, request: AwsRequest | Request) -> tuple[Task, AtWork] | None:
-        """Return who sent a request on this company's behalf, and for what: told by its key at AWS, else by its port."""
+        """Return who sent a request on this company's behalf, and for what: by its key at AWS, else by its port."""
         lambdas = self.world.cloud.lambdas
         if isinstance(request, Request):
             working = {work.pid: work for work in lambdas.at_work()}
