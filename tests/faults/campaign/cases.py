@@ -99,7 +99,7 @@ def representative(points: Sequence[Point]) -> list[Case]:
 
 
 def around_the_reset(points: Sequence[Point]) -> list[Case]:
-    """Return what differs from one registry to the next: the call, the write of its answer, the new password's login."""
+    """Return what differs most between registries: the call, the write of its answer, the new login."""
     return _numbered((Strike(point, kind),) for point, kind in _around_the_reset(points))
 
 
