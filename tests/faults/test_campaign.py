@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.campaign import canaries, cases, running, table
+from tests.faults.campaign import canaries, cases, outcome, peers, recording, running, table
 from tests.faults.campaign.outcome import Target
 from tests.faults.campaign.points import (
     AWS,
@@ -106,6 +108,38 @@ def test_what_went_wrong_is_counted() -> None:
         table.sums([good.outcome(Target()), bad.outcome(Target())])
         == "points=2 converged=1 lost=1 leaked=1 extra_resets=2"
     )
+
+
+def test_only_what_is_in_every_recording_is_a_point() -> None:
+    """Whoever is faster reads a record once more or not: what depends on that can be struck in no other run."""
+    one, other, more = (Point(Task("verify"), AWS, "s3:GetObject", number) for number in (1, 2, 3))
+    assert recording.compared([[one, other], [other, more, one], [one, other]]) == ([one, other], [more])
+
+
+def test_an_earlier_run_counts_for_the_points_that_are_left() -> None:
+    """Other targets' outcomes and double faults stay; a single fault at what is no point any more goes."""
+    here, there = Target(), Target(store="vault")
+    case, gone = (Case("c1", (Strike(Point(Task("verify"), AWS, name), Kind.HANG),)) for name in ("a:B", "a:Gone"))
+    double = Case("c2", (*case.strikes, *gone.strikes))
+    outcomes = [running.Result(one).outcome(here) for one in (case, gone, double)]
+    elsewhere = running.Result(gone).outcome(there)
+    assert outcome.kept([*outcomes, elsewhere], here, {str(case)}) == [outcomes[0], outcomes[2], elsewhere]
+
+
+def test_a_run_that_was_written_down_is_read_again(tmp_path: Path) -> None:
+    strike = Strike(Point(Task("verify"), AWS, "s3:GetObject"), Kind.HANG)
+    written = [running.Result(Case("c1", (strike,)), resets=1, wrong=["all of it"]).outcome(Target("gitea"))]
+    outcome.save(tmp_path / "faults.json", written, table.sums(written), None, 1.0)
+    assert outcome.load(tmp_path / "faults.json") == written
+    assert outcome.load(tmp_path / "nothing.json") == []
+
+
+def test_the_kernel_says_who_asks() -> None:
+    """A connection is found at the process that has it, and at no other."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        port = client.getsockname()[1]
+        assert peers.owner_of(port, [os.getppid(), os.getpid()]) == os.getpid()
+        assert peers.owner_of(port, [os.getppid()]) is None
 
 
 def _definition() -> dict[str, Any]:

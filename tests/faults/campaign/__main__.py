@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.faults.campaign import cases, outcome, recording, running, table
-from tests.faults.campaign.outcome import Outcome, Target
+from tests.faults.campaign.outcome import Target
 from tests.faults.campaign.setting import HOST, OVERRIDES
 from tests.sandbox.world import World
 
@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = cases.pairs(points, options.pairs, random.Random(seed)) if options.pairs else cases.singles(points)  # noqa: S311
     if options.only:
         chosen = [case for case in chosen if re.search(options.only, str(case))]
-    earlier = _earlier(target, points) if options.resume else []
+    known = {str(case) for case in cases.singles(points)}
+    earlier = outcome.kept(outcome.load(OUT), target, known) if options.resume else []
     done = {(one.target, one.case) for one in earlier if one.converged}
     chosen = [case for case in chosen if (str(target), str(case)) not in done][: options.at_most]
     table.say(f"{len(points)} points, {len(chosen)} cases" + (f", seed {seed}" if options.pairs else ""))
@@ -69,12 +70,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--at-once", type=int, default=4, help="rotations at the same time in each world")
     parser.add_argument("--each", type=int, default=120, help="cases after which a world is made anew")
     return parser.parse_args(arguments)
-
-
-def _earlier(target: Target, points: Sequence[Point]) -> list[Outcome]:
-    """Return what was written down, without single faults at what is no point any more."""
-    known = {str(case) for case in cases.singles(points)}
-    return [one for one in outcome.load(OUT) if one.target != str(target) or " and " in one.case or one.case in known]
 
 
 def _recorded(target: Target) -> list[Point]:

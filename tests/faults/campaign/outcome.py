@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from tests.sandbox.company import Kind
@@ -75,3 +75,8 @@ def load(path: Path) -> list[Outcome]:
         Outcome(**{**case, "expected_resets": tuple(case["expected_resets"]), "wrong": tuple(case["wrong"])})
         for case in document["cases"]
     ]
+
+
+def kept(outcomes: Sequence[Outcome], target: Target, known: Collection[str]) -> list[Outcome]:
+    """Return what counts of an earlier run: not a target's single faults at what is no point any more."""
+    return [one for one in outcomes if one.target != str(target) or " and " in one.case or one.case in known]

@@ -120,7 +120,12 @@ def record_thrice(world: World, kind: Kind = "cloudraya") -> tuple[list[Point], 
 
     Which of two functions is the faster one decides whether a record is read once more.
     """
-    first, *others = (record(world, f"recorded{number}", kind) for number in range(3))
+    return compared([record(world, f"recorded{number}", kind) for number in range(3)])
+
+
+def compared(recordings: Sequence[Sequence[Point]]) -> tuple[list[Point], list[Point]]:
+    """Return the points that are in every recording, and those that are only in some."""
+    first, *others = recordings
     always = [point for point in first if all(point in other for other in others)]
     every = dict.fromkeys([*first, *(point for other in others for point in other)])
     return always, [point for point in every if point not in always]
