@@ -85,6 +85,11 @@ class Kubernetes(KubernetesCluster):
             metadata_of(new)["annotations"] = {"example.test/touched": str(self._version)}
             self._store(new, old, "somebody-else")
 
+    def remove_secret(self, namespace: str, name: str) -> None:
+        """Delete a secret, if it is there."""
+        with self._acting:
+            self._namespaces[namespace].pop(name, None)
+
     def not_found(self, request: Request) -> Response:
         """Answer an unknown path, to who is known."""
         self.access.user(request)

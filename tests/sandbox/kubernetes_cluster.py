@@ -59,6 +59,10 @@ class KubernetesCluster(HttpServer, ABC):
     def touch(self, namespace: str, name: str) -> None:
         """Change a secret as somebody else would, so that a version read before is stale."""
 
+    @abstractmethod
+    def remove_secret(self, namespace: str, name: str) -> None:
+        """Delete a secret, if it is there."""
+
     def add_pull_secret(  # noqa: PLR0913 - as above
         self,
         namespace: str,

@@ -66,7 +66,7 @@ class KubernetesDoor(KubernetesCluster):
         """Create a namespace, or empty it of secrets where an earlier test has left it."""
         self._api.ensure("/api/v1/namespaces", {"metadata": {"name": name}})
         for secret in self._api.call("GET", _secrets(name))["items"]:
-            self._remove(name, secret["metadata"]["name"])
+            self.remove_secret(name, secret["metadata"]["name"])
 
     def add_secret(  # noqa: PLR0913 - a secret has so many parts
         self,
@@ -79,7 +79,7 @@ class KubernetesDoor(KubernetesCluster):
         immutable: bool = False,
     ) -> None:
         """Put a secret as it has been there for long; raises `KubeApiRefusedError`."""
-        self._remove(namespace, name)
+        self.remove_secret(namespace, name)
         secret: JsonObject = {"type": of_type, "data": kubernetes_secret.encoded(data)}
         secret["metadata"] = {**(metadata or {}), "name": name}
         path = f"{_secrets(namespace)}?fieldManager=kubectl-create"
@@ -99,7 +99,8 @@ class KubernetesDoor(KubernetesCluster):
         patch = {"metadata": {"annotations": {"example.test/touched": secrets.token_hex(4)}}}
         self._api.call("PATCH", f"{_secrets(namespace)}/{name}", patch)
 
-    def _remove(self, namespace: str, name: str) -> None:
+    def remove_secret(self, namespace: str, name: str) -> None:
+        """Delete a secret, if it is there, whatever its finalizers want."""
         try:
             secret = self.secret(namespace, name)
         except KeyError:

@@ -397,6 +397,26 @@ def test_a_write_of_somebody_else_is_not_lost(world: World, server: KubernetesCl
     assert len(server.requests("PUT")) == 3
 
 
+@pytest.mark.usefixtures("usual")
+def test_a_secret_that_is_deleted_meanwhile_is_created_if_the_plan_says_so(
+    world: World, server: KubernetesCluster, cluster: ServerCluster
+) -> None:
+    server.inject(faults.call(lambda _: server.remove_secret("shop", "pull")), when=is_put)
+    delivery = world.delivery()
+    assert deliver(world, part(cluster, create=True), delivery).outcome is ConsumerOutcome.UPDATED
+    assert server.auths("shop", "pull") == {REGISTRY.endpoint: docker_auth("robot", delivery.password)}
+
+
+@pytest.mark.usefixtures("usual")
+def test_a_secret_that_is_deleted_meanwhile_is_said_to_be_gone(
+    world: World, server: KubernetesCluster, cluster: ServerCluster
+) -> None:
+    server.inject(faults.call(lambda _: server.remove_secret("shop", "pull")), when=is_put)
+    receipt = deliver(world, part(cluster))
+    assert receipt.outcome is ConsumerOutcome.FAILED
+    assert "the secret shop/pull is gone: create it, then deliver again" in receipt.reason
+
+
 def test_a_secret_made_immutable_meanwhile_stays_as_it_is(
     world: World, server: KubernetesCluster, cluster: ServerCluster, usual: JsonObject
 ) -> None:

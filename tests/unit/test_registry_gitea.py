@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import string
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx
@@ -31,7 +32,7 @@ from tests.unit.scripted_registry import WITHIN, fresh
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.sandbox.wire import JsonObject
+    from tests.sandbox.wire import Act, JsonObject, Request
 
 NAME = "prod-images"
 LONG = 50
@@ -434,6 +435,18 @@ class TestWarnings:
         adapter.prepare_reset()
         adapter.set(ours)
         assert user.gitea.lets_in(user.name, token), "so it does"
+
+    def test_tokens_are_seen_however_few_a_page_shows(self, user: User) -> None:
+        """As with `[api] MAX_RESPONSE_ITEMS = 1`."""
+        for scope in ("read:user", "read:package", "write:package"):
+            user.gitea.token(user.name, user.password.reveal(), [scope])
+
+        def one_a_page(request: Request, _act: Act) -> Response:
+            return user.door.handle(replace(request, query={**request.query, "limit": "1"}))
+
+        user.door.inject(one_a_page, when=lambda it: it.path.endswith("/tokens"), times=None)
+        (said,) = user.adapter.warnings(user.password)
+        assert said.count("token-") == 2
 
     def test_tokens_are_listed_with_the_users_own_password_where_the_credential_may_not(self, user: User) -> None:
         user.gitea.token(user.name, user.password.reveal(), ["all"])

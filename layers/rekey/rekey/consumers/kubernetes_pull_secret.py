@@ -5,7 +5,7 @@ Never deleted and created: pods fail in between. Only this registry's entries ch
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rekey.consumers.kubernetes_client import KubernetesClient
@@ -128,13 +128,21 @@ class KubernetesPullSecretConsumer:
                 if found.is_as(wanted):
                     return ConsumerOutcome.UNCHANGED
                 found.require_writable()
-                await self._client.replace(namespace, name, wanted)
+                if await self._replaced(namespace, name, wanted):
+                    return ConsumerOutcome.UPDATED
             except Conflict:
                 continue
-            return ConsumerOutcome.UPDATED
         raise Conflict(
             f"the secret {place} was changed by something else in each of {_WRITES} tries: tried again later"
         )
+
+    async def _replaced(self, namespace: str, name: str, wanted: Mapping[str, object]) -> bool:
+        """Whether it could be replaced; not, where it was deleted since it was read."""
+        try:
+            await self._client.replace(namespace, name, wanted)
+        except NotFound:
+            return False
+        return True
 
     async def _create(self, namespace: str, name: str, delivery: Delivery) -> None:
         if not self._part.create:

@@ -5,6 +5,7 @@ https://docs.gitea.com/api/: what it answers was measured on Gitea 1.26, and rea
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -21,8 +22,9 @@ _BASE = "/api/v1"
 _NOT_TOLD = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 _OPENS_THE_REGISTRY = frozenset({"all", "read:package", "write:package"})
 """Scopes of a personal access token: https://docs.gitea.com/development/oauth2-provider#scopes."""
-_TOKENS = 50
-"""Personal access tokens that are looked at: one page at most."""
+_PAGES = range(1, 21)
+_A_PAGE = 50
+"""Personal access tokens; a server may show fewer (`[api] MAX_RESPONSE_ITEMS`), and says how many there are."""
 _NO_SECOND_HALF = "x-oauth-basic"
 """In the password's place, where a token is shown as Basic's user name (services/auth/basic.go)."""
 
@@ -106,10 +108,24 @@ class Users:
         alone.
         """
         for authorization in self._basics(password):
-            response = self._get(f"{self._path}/tokens?limit={_TOKENS}", authorization)
-            if response.status_code not in _NOT_TOLD:
-                return self._names(response)
+            tokens = self._tokens(authorization)
+            if tokens is not None:
+                return [str(one.get("name")) for one in tokens if _OPENS_THE_REGISTRY & set(one.get("scopes") or [])]
         return None
+
+    def _tokens(self, authorization: str) -> list[dict[str, Any]] | None:
+        """Return the user's personal access tokens, of `_PAGES` at the most; None where they are not shown."""
+        found: list[object] = []
+        for page in _PAGES:
+            response = self._get(f"{self._path}/tokens?limit={_A_PAGE}&page={page}", authorization)
+            if response.status_code in _NOT_TOLD:
+                return None
+            more = self._list(response)
+            found += more
+            total = response.headers.get("x-total-count", "")
+            if not more or not total.isdecimal() or len(found) >= int(total):
+                break
+        return [token for token in found if isinstance(token, dict)]
 
     def must_change(self, password: Password) -> bool:
         """Whether the user must change its password at the next sign-in: the API then refuses the right one."""
@@ -176,7 +192,7 @@ class Users:
             prohibit_login=prohibited is True,
         )
 
-    def _names(self, response: httpx.Response) -> list[str]:
+    def _list(self, response: httpx.Response) -> list[object]:
         doing = "the list of personal access tokens"
         http.expect(response, self._service, doing)
         try:
@@ -185,5 +201,4 @@ class Users:
             found = None
         if not isinstance(found, list):
             raise Unintelligible(f"{self._service} answered with {doing} that is none")
-        tokens = [token for token in found if isinstance(token, dict)]
-        return [str(one.get("name")) for one in tokens if _OPENS_THE_REGISTRY & set(one.get("scopes") or [])]
+        return found

@@ -3,6 +3,7 @@
 Readers ask for the latest version of a path, so what nobody has tried must not be one. A candidate is written to
 `rekey/PATH/TOKEN` in the same mount: the policies of readers do not lead there, and with `cas` 0 a token has one value.
 Promoting writes its fields to PATH, by check-and-set over the version that was looked at, and removes the candidate.
+Only the protocol promotes what nobody could try: after a sure reset, when the registry cannot be asked for long.
 
 What decides is in those fields, so it is under check-and-set too: the generation, the token as `version`, and a
 checksum over all of them, so that a value which a person edited is that person's. `custom_metadata` says generation and
