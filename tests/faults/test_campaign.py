@@ -47,8 +47,12 @@ def test_every_rotation_converges(campaign: Campaign) -> None:
 
 
 def test_a_lost_answer_costs_one_more_reset(campaign: Campaign) -> None:
-    """Only what dies between the registry's answer and the escrow makes a second reset."""
-    assert twice(campaign) == {*((Role.RESET_CALL, kind) for kind in LOST), (Role.ESCROW_WRITE, Kind.KILL_BEFORE)}
+    """What dies between the registry's answer and the escrow makes a second reset; or a person whom Verify asks."""
+    assert twice(campaign) == {
+        *((Role.RESET_CALL, kind) for kind in LOST),
+        (Role.ESCROW_WRITE, Kind.KILL_BEFORE),
+        (Role.PROMOTED_LOGIN, Kind.REFUSED_TWICE),
+    }
 
 
 def test_the_recording_finds_every_server(campaign: Campaign) -> None:

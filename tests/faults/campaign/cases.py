@@ -91,6 +91,7 @@ def representative(points: Sequence[Point]) -> list[Case]:
     """Return a few cases that stand for all: the reset call, the write of its answer, each function killed, a stop."""
     wanted = [
         *_around_the_reset(points),
+        *((point, Kind.REFUSED_TWICE) for point in points if point.role is Role.PROMOTED_LOGIN),
         *((_last_write(points, function), Kind.KILL_AFTER) for function in ("begin", "verify", "report")),
         *((_last_write(points, function), Kind.ANSWERS_LOST) for function in ("trigger", "distribute")),
         (next(point for point in points if point.server == MACHINE and point.operation == "Verify"), Kind.STOP),

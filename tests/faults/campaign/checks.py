@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.e2e import rotating
-from tests.faults.campaign.points import Case, Kind
 
 if TYPE_CHECKING:
+    from tests.faults.campaign.points import Case
     from tests.faults.campaign.setting import Setting
 
 
@@ -68,6 +68,7 @@ def _of_evidence(setting: Setting) -> list[str]:
     latest = rotating.latest(company)
     try:
         evidence = company.evidence(latest.generation)
+        resets = sum(company.evidence(generation)["resets"] for generation in range(1, latest.generation + 1))
     except setting.world.cloud.client("s3").exceptions.NoSuchKey:
         return ["there is no evidence"]
     counts = evidence["counts"]
@@ -75,7 +76,7 @@ def _of_evidence(setting: Setting) -> list[str]:
         "outcome": (evidence["outcome"], "finished"),
         "new password": (evidence["new_password"]["verdict"], "accepted"),
         "old password": (evidence["old_password"]["verdict"], "refused"),
-        "resets": (evidence["resets"], company.resets),
+        "resets": (resets, company.resets),
         "consumers done": (counts["done"], counts["consumers"]),
     }
     return [
@@ -87,6 +88,6 @@ def unasked_person(case: Case, *, had_to: bool) -> list[str]:
     """Return what is wrong where a person had to help, and the protocol does not ask for one there; or the reverse."""
     if had_to and not case.may_need_a_person:
         return ["a person had to help"]
-    if not had_to and len(case.strikes) == 1 and case.may_need_a_person and case.strikes[0].kind is Kind.GATEWAY_AFTER:
-        return ["nobody was asked for, though the answer could not be understood and the old password was dead"]
+    if not had_to and len(case.strikes) == 1 and case.may_need_a_person and case.most_resets > 1:
+        return ["nobody was asked for, though nobody else could know the password"]
     return []

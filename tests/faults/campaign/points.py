@@ -70,6 +70,7 @@ class Role(StrEnum):
     SET_CALL = "the call that sets our password"
     ESCROW_WRITE = "the write of its answer"
     NEW_LOGIN = "the login with the new password"
+    PROMOTED_LOGIN = "the login with the promoted password"
     LOGIN = "another request with a password that is right"
     TASK = "a state that calls a function"
     OTHER = ""
@@ -125,9 +126,12 @@ class Case:
 
     @property
     def most_resets(self) -> int:
-        """How many resets may happen: one more for each answer that is lost before it is in the escrow."""
+        """How many resets may happen: one more for each answer that is lost before it is in the escrow.
+
+        Also one more where a person resets and pastes, since the promoted password is taken for dead.
+        """
         if len(self.strikes) == 1:
-            return 1 + _loses_the_answer(self.strikes[0])
+            return 1 + (_loses_the_answer(self.strikes[0]) or _looks_like_a_reset_elsewhere(self.strikes[0]))
         return 1 + sum(_may_lose_the_answer(strike) for strike in self.strikes)
 
     @property
@@ -139,8 +143,8 @@ class Case:
     def may_need_a_person(self) -> bool:
         """Whether the protocol asks for a person here.
 
-        An answer that cannot be understood while the old password is dead; a counted refusal of the new password; the
-        budget of wrong logins, spent by refusals of the right one.
+        An answer that cannot be understood while the old password is dead; a counted refusal of the new password, also
+        once it is promoted; the budget of wrong logins, spent by refusals of the right one.
         """
         if len(self.strikes) > 1:
             return any(
@@ -148,7 +152,8 @@ class Case:
             )
         (strike,) = self.strikes
         unreadable = strike.kind is Kind.GATEWAY_AFTER and strike.point.role is Role.RESET_CALL
-        return unreadable or (strike.kind is Kind.REFUSED_TWICE and strike.point.role is Role.NEW_LOGIN)
+        refused = strike.kind is Kind.REFUSED_TWICE and strike.point.role is Role.NEW_LOGIN
+        return unreadable or refused or _looks_like_a_reset_elsewhere(strike)
 
     def __str__(self) -> str:
         return " and ".join(map(str, self.strikes))
@@ -163,6 +168,11 @@ def _loses_the_answer(strike: Strike) -> bool:
             return strike.kind is Kind.KILL_BEFORE
         case _:
             return False
+
+
+def _looks_like_a_reset_elsewhere(strike: Strike) -> bool:
+    """Whether Verify hears twice that the promoted password is refused, and asks for a person."""
+    return strike.kind is Kind.REFUSED_TWICE and strike.point.role is Role.PROMOTED_LOGIN
 
 
 def _may_lose_the_answer(strike: Strike) -> bool:
@@ -192,7 +202,7 @@ def kinds_of(point: Point) -> tuple[Kind, ...]:
     kinds = (*common, Kind.GATEWAY)
     if point.role in (Role.RESET_CALL, Role.SET_CALL):
         return (*kinds, Kind.GATEWAY_AFTER)
-    if point.role is Role.LOGIN:
+    if point.role in (Role.LOGIN, Role.PROMOTED_LOGIN):
         return (*kinds, Kind.REFUSED_ONCE, Kind.REFUSED_TWICE)
     if point.role is Role.NEW_LOGIN:
         return (*kinds, Kind.REFUSED_ONCE, Kind.REFUSED_TWICE, Kind.AWAY)

@@ -90,8 +90,12 @@ class Recorder:
         if server != REGISTRY or not shown(request)[0]:
             return Role.OTHER
         is_old = shown(request)[1] == self._setting.company.first_password
-        works_for_reset = any(one.order == request.order and one.task.function == "reset" for one in self._seen)
-        return Role.NEW_LOGIN if works_for_reset and not is_old else Role.LOGIN
+        if is_old:
+            return Role.LOGIN
+        function = next((one.task.function for one in self._seen if one.order == request.order), "")
+        if function == "verify" and not any(one.role is Role.PROMOTED_LOGIN for one in self._seen):
+            return Role.PROMOTED_LOGIN
+        return Role.NEW_LOGIN if function == "reset" else Role.LOGIN
 
     @staticmethod
     def _mark_the_escrow_write(seen: Sequence[_Seen]) -> None:

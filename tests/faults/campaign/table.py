@@ -59,7 +59,7 @@ def _row(target: str, what: str, kind: str, group: Sequence[Outcome]) -> str:
 
 
 def _named(point: Point) -> str:
-    if point.role in (Role.RESET_CALL, Role.SET_CALL, Role.ESCROW_WRITE, Role.NEW_LOGIN):
+    if point.role in (Role.RESET_CALL, Role.SET_CALL, Role.ESCROW_WRITE, Role.NEW_LOGIN, Role.PROMOTED_LOGIN):
         return f"{point.task.function}: {point.role.value}"
     if point.server == AWS:
         return f"{point.task.function}: {point.operation}"
