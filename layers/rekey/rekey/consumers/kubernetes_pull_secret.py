@@ -137,10 +137,12 @@ class KubernetesPullSecretConsumer:
         )
 
     async def _replaced(self, namespace: str, name: str, wanted: Mapping[str, object]) -> bool:
-        """Whether it could be replaced; not, where it was deleted since it was read."""
+        """Whether it could be replaced; not, where it was deleted since it was read. Raises NotFound if it is there."""
         try:
             await self._client.replace(namespace, name, wanted)
         except NotFound:
+            if await self._client.secret(namespace, name) is not None:
+                raise
             return False
         return True
 
