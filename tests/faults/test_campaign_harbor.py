@@ -8,7 +8,7 @@ from tests.faults.campaign import cases
 from tests.faults.campaign.outcome import Target
 from tests.faults.some_cases import Campaign, all_converged, never_set_twice, run_some
 
-pytestmark = pytest.mark.timeout(600)  # seconds; a dozen rotations, each with what it takes to come back from a fault
+pytestmark = pytest.mark.timeout(600)  # seconds; some rotations, each with what it takes to come back from a fault
 
 
 @pytest.fixture(scope="module")

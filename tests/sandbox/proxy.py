@@ -42,8 +42,10 @@ class Proxy(HttpServer):
 
     def stop(self) -> None:
         """Close the door."""
-        super().stop()
-        self._client.close()
+        try:
+            super().stop()
+        finally:
+            self._client.close()
 
     def act(self, request: Request) -> Response:
         """Pass one request on."""
