@@ -50,8 +50,10 @@ class WebhookReceiver(HttpServer):
         *,
         read: Callable[[JsonObject], str] | None = None,
         tls: ssl.SSLContext | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(tls)
+        self._clock = clock
         self._key = base64.b64decode(signing_secret.removeprefix(_PREFIX), validate=True)
         self._read = read
         self._deliveries: dict[str, Delivery] = {}
@@ -88,7 +90,7 @@ class WebhookReceiver(HttpServer):
         timestamp = request.headers.get("webhook-timestamp", "")
         if not message_id or not timestamp.isdecimal():
             raise _refused(401, "no webhook-id, or no webhook-timestamp in seconds")
-        if abs(time.time() - int(timestamp)) > _TOLERANCE:
+        if abs(self._clock() - int(timestamp)) > _TOLERANCE:
             raise _refused(401, "the webhook-timestamp is too far from now")
         expected = sign(self._key, message_id, timestamp, request.body)
         given = request.headers.get("webhook-signature", "").split()

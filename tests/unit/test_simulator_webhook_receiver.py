@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import httpx
 import pytest
@@ -12,9 +11,17 @@ import pytest
 from tests.sandbox.webhook_receiver import WebhookReceiver, new_secret, sign
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.sandbox.wire import JsonObject
 
+NOW: Final = 1_700_000_000
 BODY = b'{"type": "password.rotated", "secret": "registries/prod-images"}'
+
+
+def standing_still(secret: str, read: Callable[[JsonObject], str] | None = None) -> WebhookReceiver:
+    """Make a receiver for which it is always `NOW`."""
+    return WebhookReceiver(secret, read=read, clock=lambda: NOW)
 
 
 class Sender:
@@ -27,7 +34,7 @@ class Sender:
     def send(
         self, message_id: str = "msg_1", *, body: bytes = BODY, age: int = 0, altered: dict[str, str] | None = None
     ) -> int:
-        timestamp = str(int(time.time()) - age)
+        timestamp = str(NOW - age)
         headers = {
             "webhook-id": message_id,
             "webhook-timestamp": timestamp,
@@ -44,7 +51,7 @@ def test_the_specifications_own_example_verifies() -> None:
 
 
 def test_a_signed_message_is_taken_once() -> None:
-    with WebhookReceiver(secret := new_secret()) as receiver:
+    with standing_still(secret := new_secret()) as receiver:
         sender = Sender(receiver.url, secret)
         assert [sender.send(), sender.send(), sender.send("msg_2")] == [200, 200, 200]
         assert [delivery.id for delivery in receiver.deliveries] == ["msg_1", "msg_2"]
@@ -52,10 +59,16 @@ def test_a_signed_message_is_taken_once() -> None:
         assert receiver.deliveries[0].order < receiver.deliveries[1].order
 
 
+@pytest.mark.parametrize("age", [300, -300])
+def test_a_message_within_the_tolerance_is_taken(age: int) -> None:
+    with standing_still(secret := new_secret()) as receiver:
+        assert Sender(receiver.url, secret).send(age=age) == 200
+
+
 def test_one_fitting_signature_of_several_is_enough() -> None:
     """While a signing secret is changed, a message carries two."""
-    with WebhookReceiver(secret := new_secret()) as receiver:
-        sender, timestamp = Sender(receiver.url, secret), str(int(time.time()))
+    with standing_still(secret := new_secret()) as receiver:
+        sender, timestamp = Sender(receiver.url, secret), str(NOW)
         both = f"v1,AAAA {sign(sender.key, 'msg_1', timestamp, BODY)}"
         assert sender.send(altered={"webhook-signature": both, "webhook-timestamp": timestamp}) == 200
 
@@ -67,18 +80,18 @@ def test_one_fitting_signature_of_several_is_enough() -> None:
         {"webhook-signature": "v1,AAAA"},
         {"webhook-id": "msg_other"},
         {"webhook-id": ""},
-        {"webhook-timestamp": str(int(time.time()) + 7)},
+        {"webhook-timestamp": str(NOW + 7)},
         {"webhook-timestamp": "yesterday"},
     ],
 )
 def test_what_is_not_signed_so_is_refused(altered: dict[str, str]) -> None:
-    with WebhookReceiver(secret := new_secret()) as receiver:
+    with standing_still(secret := new_secret()) as receiver:
         assert Sender(receiver.url, secret).send(altered=altered) == 401
         assert receiver.deliveries == []
 
 
 def test_another_secret_an_old_message_and_no_json_are_refused() -> None:
-    with WebhookReceiver(secret := new_secret()) as receiver:
+    with standing_still(secret := new_secret()) as receiver:
         assert Sender(receiver.url, new_secret()).send() == 401
         assert Sender(receiver.url, secret).send(age=301) == 401
         assert Sender(receiver.url, secret).send(age=-301) == 401
@@ -93,7 +106,7 @@ def test_the_reference_is_read_and_a_failure_lets_it_come_again() -> None:
     def read(payload: JsonObject) -> str:
         return store[str(payload["secret"])]
 
-    with WebhookReceiver(secret := new_secret(), read=read) as receiver:
+    with standing_still(secret := new_secret(), read=read) as receiver:
         sender = Sender(receiver.url, secret)
         assert sender.send() == 503
         store["registries/prod-images"] = "value"
