@@ -19,6 +19,7 @@ from rekey.stores.secrets_manager import SecretsManagerStore
 from rekey.stores.vault import VaultStore
 from tests.sandbox import aws_faults, faults
 from tests.sandbox.aws import AwsSandbox
+from tests.sandbox.company_store import is_unproven
 from tests.sandbox.vault_policy import least_policy, without
 from tests.sandbox.vault_service import VaultService
 from tests.servers.requirement import require
@@ -86,6 +87,10 @@ class StoreCase(ABC):
         """Return the fields that somebody sees who reads the password, or None where there is nothing to read."""
 
     @abstractmethod
+    def reader_is_warned(self) -> bool:
+        """Whether somebody who reads the password sees that nobody has tried it."""
+
+    @abstractmethod
     def put_by_hand(self, username: str, password: str) -> None:
         """Do what a person does who keeps the password there today."""
 
@@ -127,6 +132,9 @@ class SecretsManagerCase(StoreCase):
             return None
         found: Mapping[str, object] = json.loads(text)
         return found
+
+    def reader_is_warned(self) -> bool:
+        return is_unproven(self._client, self.name)
 
     def put_by_hand(self, username: str, password: str) -> None:
         text = json.dumps({"username": username, "password": password})
@@ -187,6 +195,9 @@ class VaultCase(StoreCase):
             return self.vault.fields(self.path, token=self._reader)
         except LookupError:
             return None
+
+    def reader_is_warned(self) -> bool:
+        return self.vault.is_unproven(self.path, token=self._reader)
 
     def put_by_hand(self, username: str, password: str) -> None:
         self.put({"username": username, "password": password})

@@ -175,6 +175,66 @@ def test_a_higher_generation_stays_in_force(case: StoreCase) -> None:
     assert found.version == higher
 
 
+def test_a_value_that_a_person_put_there_since_lets_no_lower_generation_in(case: StoreCase) -> None:
+    """And is replaced by the same generation or a higher one."""
+    late, same = case.store.stage(candidate(2), token()), case.store.stage(candidate(3), token())
+    before = put_in_force(case, candidate(3))
+    case.put_by_hand("prod", "by-hand")
+    with pytest.raises(Superseded):
+        case.store.promote(late, None)
+    assert reader_gets(case) == "by-hand"
+    last = case.store.last_promoted()
+    assert last == case.store.read(before)
+    case.store.promote(same, None)
+    found = case.store.current()
+    assert found is not None
+    assert found.version == same
+
+
+def test_what_rekey_put_there_last_is_what_is_in_force(case: StoreCase) -> None:
+    assert case.store.last_promoted() is None
+    case.put_by_hand("prod", "by-hand")
+    assert case.store.last_promoted() is None
+    case.store.stage(candidate(2), token())
+    assert case.store.last_promoted() is None, "nothing was promoted"
+    put_in_force(case, candidate(1))
+    assert case.store.last_promoted() == case.store.current()
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_what_nobody_has_tried_is_marked_until_it_is_proven(case: StoreCase, *, fresh: bool) -> None:
+    if not fresh:
+        put_in_force(case, candidate(1))
+        assert not case.reader_is_warned()
+    made = candidate(2)
+    version = case.store.stage(made, token())
+    for _ in range(2):
+        case.store.promote(version, None, proven=False)
+        assert (reader_gets(case), case.reader_is_warned()) == (made.password.reveal(), True)
+    for _ in range(2):
+        case.store.mark_proven(version)
+        assert (reader_gets(case), case.reader_is_warned()) == (made.password.reveal(), False)
+
+
+def test_a_mark_is_of_one_version_alone(case: StoreCase) -> None:
+    first, second, third = (case.store.stage(candidate(number), token()) for number in (1, 2, 3))
+    case.store.promote(first, None, proven=False)
+    case.store.promote(second, None)
+    assert not case.reader_is_warned()
+    case.store.promote(third, None, proven=False)
+    case.store.mark_proven(second)
+    assert case.reader_is_warned(), "the proof was of another one"
+
+
+def test_a_person_who_writes_there_meets_no_mark(case: StoreCase) -> None:
+    version = case.store.stage(candidate(1), token())
+    case.store.promote(version, None, proven=False)
+    case.put_by_hand("prod", "by-hand")
+    assert not case.reader_is_warned()
+    case.store.mark_proven(version)
+    assert reader_gets(case) == "by-hand"
+
+
 def test_the_reference_names_the_place_and_holds_no_password(case: StoreCase) -> None:
     made = candidate(1)
     put_in_force(case, made)
@@ -188,6 +248,7 @@ def test_the_reference_names_the_place_and_holds_no_password(case: StoreCase) ->
     [
         lambda store: store.check(token()),
         lambda store: store.current(),
+        lambda store: store.last_promoted(),
         lambda store: store.stage(candidate(1), token()),
         lambda store: store.find(token()),
         lambda store: store.promote(StoreVersion(token()), None),

@@ -96,7 +96,13 @@ def test_a_registry_that_cannot_be_asked_holds_delivery_back_only_for_a_while(
     """Its positive answer is in hand: after `prove_within` the password goes out unproven, and is proven later."""
     cut = drop() if status is None else answer(Response.text("not now\n", status))
     front.inject(cut, when=_with_new(company), times=None)
-    lifted = call(lambda _: front.clear_faults(), acted=True)
+    warned: list[bool] = []
+
+    def lift(_: Request) -> None:
+        warned.append(company.store.is_unproven())
+        front.clear_faults()
+
+    lifted = call(lift, acted=True)
     company.world.receiver.inject(lifted, when=rotating.is_write(company))
     execution = rotating.rotate(company)
     assert execution.status == "SUCCEEDED"
@@ -107,6 +113,7 @@ def test_a_registry_that_cannot_be_asked_holds_delivery_back_only_for_a_while(
     called, promoted = (datetime.fromisoformat(evidence["times"][name]) for name in ("called", "promoted"))
     assert (promoted - called).total_seconds() > 2, "the sandbox's `prove_within`"
     assert rotating.kept(company) == []
+    assert (warned, company.store.is_unproven()) == ([True], False), "readers of the store are told, while it is so"
 
 
 def _wrong(reset: Reset) -> Response:

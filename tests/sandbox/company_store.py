@@ -12,6 +12,8 @@ from tests.sandbox.aws_faults import Answer, error_answer, refuse
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from types_boto3_secretsmanager import SecretsManagerClient
+
     from tests.sandbox.aws import Cloud
     from tests.sandbox.aws_faults import Act, AwsRequest
     from tests.sandbox.wire import JsonObject
@@ -48,6 +50,10 @@ class CompanyStore(ABC):
     @abstractmethod
     def in_force(self) -> Mapping[str, Any]:
         """Return the fields that a reader sees. Raises LookupError where there are none."""
+
+    @abstractmethod
+    def is_unproven(self) -> bool:
+        """Whether a reader is told that nobody has tried what he reads."""
 
     @abstractmethod
     def waiting(self) -> list[Mapping[str, Any]]:
@@ -108,6 +114,9 @@ class InSecretsManager(CompanyStore):
     def in_force(self) -> Mapping[str, Any]:
         return self._get(VersionStage="AWSCURRENT")
 
+    def is_unproven(self) -> bool:
+        return is_unproven(self._client, self.name)
+
     def waiting(self) -> list[Mapping[str, Any]]:
         versions = self._client.describe_secret(SecretId=self.name).get("VersionIdsToStages", {})
         return [self._get(VersionId=version) for version, stages in versions.items() if "AWSPENDING" in stages]
@@ -161,6 +170,11 @@ class InSecretsManager(CompanyStore):
             raise LookupError(name or self.name) from None
         fields: dict[str, Any] = json.loads(text)
         return fields
+
+
+def is_unproven(client: SecretsManagerClient, name: str) -> bool:
+    """Whether a reader of a secret is told that nobody has tried what he reads."""
+    return "REKEY_UNPROVEN" in client.get_secret_value(SecretId=name)["VersionStages"]
 
 
 def _quoting(request: AwsRequest, _act: Act) -> Answer:

@@ -55,6 +55,9 @@ class InVault(CompanyStore):
     def in_force(self) -> Mapping[str, Any]:
         return self._vault.fields(self._path, token=self.reader)
 
+    def is_unproven(self) -> bool:
+        return self._vault.is_unproven(self._path, token=self.reader)
+
     def waiting(self) -> list[Mapping[str, Any]]:
         history = self._vault.history(self._path)
         now = history[-1] if history else {}

@@ -69,9 +69,18 @@ class VaultService:
 
     def fields(self, path: str, number: int | None = None, *, token: str = "") -> Mapping[str, Any]:
         """Return the fields of a key's latest version, or of one. Raises LookupError where there are none."""
+        fields: Mapping[str, Any] = self._read(path, number, token=token)["data"]
+        return fields
+
+    def is_unproven(self, path: str, *, token: str = "") -> bool:
+        """Whether a reader of the latest version is told that nobody has tried it. Raises LookupError."""
+        metadata = self._read(path, token=token)["metadata"]
+        return (metadata["custom_metadata"] or {}).get("unproven") == str(metadata["version"])
+
+    def _read(self, path: str, number: int | None = None, *, token: str = "") -> dict[str, Any]:
         query = "" if number is None else f"?version={number}"
         try:
-            found: dict[str, Any] = self.call("GET", f"{self.mount}/data/{path}{query}", token=token)["data"]["data"]
+            found: dict[str, Any] = self.call("GET", f"{self.mount}/data/{path}{query}", token=token)["data"]
         except VaultRefusedError as refused:
             if refused.status != _NOT_FOUND:
                 raise

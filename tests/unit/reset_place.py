@@ -16,6 +16,7 @@ from rekey.runtime import Call
 from rekey.steps import begin, distribute, reset, verify
 from rekey.steps.bench import Bench
 from tests.sandbox import aws_faults
+from tests.sandbox.company_store import is_unproven
 from tests.sandbox.wire import Response
 from tests.unit.registry_api import Passwords, SmallApi
 from tests.unit.scripted_registry import API, BASIC, Scripted
@@ -156,6 +157,11 @@ class Place:
         client: Any = self.opened.aws.client("secretsmanager")
         text = client.get_secret_value(SecretId=f"registries/{self.name}", VersionStage="AWSCURRENT")["SecretString"]
         return str(json.loads(text)["password"])
+
+    @property
+    def warned(self) -> bool:
+        """Whether readers of the store are told that nobody has tried what they see."""
+        return is_unproven(self.opened.aws.client("secretsmanager"), f"registries/{self.name}")
 
     @property
     def refused(self) -> int:

@@ -140,6 +140,12 @@ class TestFreshRotation:
         opened.ask(registry)
         assert run(opened, registry).generation == generation
 
+    def test_also_where_a_person_has_written_there_since(self, opened: BareStack, registry: str) -> None:
+        store(opened, registry, generation=6)
+        store(opened, registry)
+        opened.ask(registry)
+        assert run(opened, registry).generation == 7
+
     def test_after_a_finished_one_comes_the_next_number(self, opened: BareStack, registry: str) -> None:
         free(opened, registry, generation=3, phase=Phase.FINISHED)
         opened.ask(registry)
@@ -236,6 +242,20 @@ class TestResuming:
         pin(opened, registry)
         free(opened, registry, generation=1, phase=Phase.DELIVERING, store_version=version, shards=1)
         assert run(opened, registry).next is Next.DELIVER
+
+    def test_nor_where_a_person_has_written_over_it(self, opened: BareStack, registry: str) -> None:
+        version = store(opened, registry, generation=1)
+        store(opened, registry)
+        pin(opened, registry)
+        free(opened, registry, generation=1, phase=Phase.DELIVERING, store_version=version, shards=1)
+        assert run(opened, registry).next is Next.DELIVER
+
+    def test_one_whose_overtaker_a_person_has_written_over_is(self, opened: BareStack, registry: str) -> None:
+        free(opened, registry, generation=1)
+        store(opened, registry, generation=2)
+        store(opened, registry)
+        opened.ask(registry)
+        assert run(opened, registry).generation == 3
 
     def test_nor_is_one_that_was_promoted_before_its_answer_was_read_anew(
         self, opened: BareStack, registry: str

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rekey.errors import Fenced
+from rekey.errors import Fenced, Unreachable
 from rekey.model.rotation import AttemptOutcome, CallEnd, Phase
 from rekey.model.state import Next, Outcome
 from rekey.model.verdict import LoginVerdict
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rekey.model.state import State
     from tests.unit.bare_stack import BareStack
 
+MOVE = "secretsmanager:UpdateSecretVersionStage"
 SEAL = "kms:Encrypt"
 GETTING_READY = 2
 """The first sealing is the gate's, the second stands between the claim and the call."""
@@ -104,7 +105,72 @@ def test_a_registry_that_is_not_well_after_one_refusal_holds_nothing_back(place:
     assert place.reset().next is Next.DELIVER
     assert place.rotation.new_verdict is LoginVerdict.UNPROVEN
     assert place.stored == place.api.made[0]
+    assert place.warned
     assert len(place.bench.escrow.tokens(place.name)) == 1
+
+
+def reset_until_it_delivers(place: Place) -> None:
+    while place.reset().next is not Next.DELIVER:
+        assert len(place.api.made) == 1
+
+
+def go_out_unproven(place: Place) -> None:
+    """Reset and promote while nobody can be asked; afterwards Verify heard the password accepted."""
+    away = faults.answer(Response.json({}, 503))
+    place.registry.inject(away, when=lambda one: "authorization" in one.headers and bool(place.api.made), times=None)
+    reset_until_it_delivers(place)
+    assert place.warned
+    place.registry.clear_faults()
+    while place.verify().next is not Next.RESET:
+        assert place.rotation.phase is Phase.VERIFYING
+
+
+def takes_mark_off(request: aws_faults.AwsRequest) -> bool:
+    return b"REKEY_UNPROVEN" in request.body and b"MoveToVersionId" not in request.body
+
+
+def test_what_went_out_unproven_is_no_longer_called_so_when_it_is_proven(place: Place) -> None:
+    go_out_unproven(place)
+    assert place.reset().next is Next.DELIVER
+    assert (place.warned, place.bench.escrow.tokens(place.name)) == (False, [])
+
+
+def test_a_mark_is_known_before_it_is_made(place: Place) -> None:
+    """Cut off between the two, the function that hears the password accepted has to take it off."""
+    place.registry.inject(
+        faults.answer(Response.json({}, 503)),
+        when=lambda request: "authorization" in request.headers and bool(place.api.made),
+        times=None,
+    )
+    place.opened.aws.faults.add(MOVE, aws_faults.drop_after(), times=None, where=lambda one: b"AWSCURRENT" in one.body)
+    with pytest.raises(Unreachable):
+        reset_until_it_delivers(place)
+    assert (place.warned, place.rotation.phase) == (True, Phase.RESETTING)
+    place.opened.aws.faults.clear()
+    place.registry.clear_faults()
+    assert place.reset().next is Next.DELIVER
+    assert place.rotation.new_verdict is LoginVerdict.ACCEPTED
+    assert not place.warned
+
+
+def test_a_mark_that_may_not_be_taken_off_holds_nothing_back(place: Place) -> None:
+    """Without that right a proven password goes on being called unproven, and the answer in the escrow goes."""
+    go_out_unproven(place)
+    kept = place.opened.aws.faults.add(MOVE, aws_faults.refuse(), times=None, where=takes_mark_off)
+    assert place.reset().next is Next.DELIVER
+    assert kept.struck
+    assert (place.warned, place.bench.escrow.tokens(place.name)) == (True, [])
+
+
+def test_a_store_that_is_away_is_asked_again_to_take_a_mark_off(place: Place) -> None:
+    go_out_unproven(place)
+    away = place.opened.aws.faults.add(MOVE, aws_faults.drop_before(), times=None, where=takes_mark_off)
+    with pytest.raises(Unreachable):
+        place.reset()
+    place.opened.aws.faults.remove(away)
+    assert (place.warned, len(place.bench.escrow.tokens(place.name))) == (True, 1)
+    assert place.reset().next is Next.DELIVER
+    assert (place.warned, place.bench.escrow.tokens(place.name)) == (False, [])
 
 
 def test_an_owner_that_lost_the_lease_after_its_claim_does_not_call(place: Place, opened: BareStack) -> None:

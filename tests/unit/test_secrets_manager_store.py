@@ -222,6 +222,19 @@ def test_others_that_write_all_the_time_are_a_conflict(place: Place) -> None:
         place.store.promote(version, None)
 
 
+def test_what_nobody_has_tried_is_marked_before_it_is_in_force(place: Place) -> None:
+    """And the label goes from one version to the next."""
+    for generation in (1, 2):
+        version = place.store.stage(candidate(generation), token())
+        place.aws.requests.clear()
+        place.store.promote(version, None, proven=False)
+        moves = [(move["VersionStage"], move.get("MoveToVersionId")) for move in place.sent(MOVE)]
+        assert moves[:2] == [("REKEY_UNPROVEN", version), ("AWSCURRENT", version)]
+        assert place.stages()["REKEY_UNPROVEN"] == version
+    place.store.mark_proven(version)
+    assert "REKEY_UNPROVEN" not in place.stages()
+
+
 def test_a_label_that_stays_holds_nothing_back(place: Place) -> None:
     old = place.put({"username": "prod", "password": "by-hand"})
     version = place.store.stage(candidate(), token())

@@ -250,12 +250,19 @@ class Store(Protocol):
     def find(self, token: str) -> Stored | None:
         """Return the candidate that was staged under this token, or None."""
 
-    def promote(self, version: StoreVersion, over: StoreVersion | None) -> None:
+    def last_promoted(self) -> Stored | None:
+        """Return what Rekey put in force last, also where a person wrote or deleted since; None where it never did."""
+
+    def promote(self, version: StoreVersion, over: StoreVersion | None, *, proven: bool = True) -> None:
         """Make a staged version the one in force, by compare-and-set over the version that was in force.
 
-        Already in force is success. Raises Superseded where a higher generation is in force, Conflict where others keep
-        writing.
+        What the registry has not accepted yet (`proven` is false) is marked before it is in force, where its readers
+        can see it. Already in force is success. Raises Superseded where a higher generation is or was in force,
+        Conflict where others keep writing.
         """
+
+    def mark_proven(self, version: StoreVersion) -> None:
+        """Take that mark off. Does nothing where there is none, or where another version is in force by now."""
 
     def read(self, version: StoreVersion) -> Stored:
         """Return one version."""

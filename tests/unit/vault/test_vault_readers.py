@@ -19,7 +19,7 @@ import yaml
 from rekey.contracts import Candidate
 from rekey.model.names import Generation
 from rekey.model.password import Password
-from tests.contract.store_cases import Surroundings, VaultCase
+from tests.contract.store_cases import Surroundings, VaultCase, candidate, token
 from tests.sandbox.registry import Registry
 from tests.servers.requirement import require
 
@@ -106,7 +106,7 @@ def needs(command: str) -> None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"no {command} on PATH")
 
 
-@pytest.mark.parametrize("block", BLOCKS["bash"][:2], ids=["vault", "curl"])
+@pytest.mark.parametrize("block", BLOCKS["bash"][1:3], ids=["vault", "curl"])
 def test_docker_logs_in_with_the_password_on_stdin(reader: Reader, block: str) -> None:
     for command in ("docker", "curl", "jq"):
         needs(command)
@@ -116,8 +116,16 @@ def test_docker_logs_in_with_the_password_on_stdin(reader: Reader, block: str) -
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("proven", [True, False])
+def test_a_reader_can_tell_what_nobody_has_tried(reader: Reader, *, proven: bool) -> None:
+    needs("jq")
+    store = reader.case.store
+    store.promote(store.stage(candidate(9), token()), None, proven=proven)
+    assert reader.run(BLOCKS["bash"][0]).strip() == ("tried" if proven else "not tried yet")
+
+
 def test_the_whole_file_at_once(reader: Reader) -> None:
-    reader.run(BLOCKS["bash"][2])
+    reader.run(BLOCKS["bash"][3])
     entry = reader.config["auths"][reader.registry.host]
     assert (entry["username"], entry["password"]) == (f"user-{reader.case.id}", reader.password)
     assert (reader.home / ".docker" / "config.json").stat().st_mode & 0o077 == 0

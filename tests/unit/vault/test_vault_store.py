@@ -8,7 +8,7 @@ import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,8 +32,8 @@ def put_in_force(store: Store, generation: int) -> StoreVersion:
     return version
 
 
-def facts(case: VaultCase) -> dict[str, object]:
-    found: dict[str, object] = case.vault.call("GET", f"{case.vault.mount}/metadata/{case.path}")["data"]
+def facts(case: VaultCase) -> dict[str, Any]:
+    found: dict[str, Any] = case.vault.call("GET", f"{case.vault.mount}/metadata/{case.path}")["data"]
     return found
 
 
@@ -235,9 +235,25 @@ class TestTwoWriters:
             with ThreadPoolExecutor(2) as pool:
                 list(pool.map(promote, (low, high)))
             assert (case.reader_sees() or {})["version"] == versions[high]
-            custom = facts(case)["custom_metadata"]
-            assert isinstance(custom, dict)
-            assert custom["generation"] == str(high)
+            assert facts(case)["custom_metadata"]["generation"] == str(high)
+
+    def test_nor_do_two_people_or_one_who_deletes(self, case: VaultCase) -> None:
+        """The versions before say what was in force, not the fields of the latest one."""
+        late = case.store.stage(candidate(2), token())
+        put_in_force(case.store, 3)
+        for password in ("by-hand", "by-another"):
+            case.put_by_hand("prod", password)
+        with pytest.raises(Superseded, match="holds generation 3"):
+            case.store.promote(late, None)
+        case.vault.call("DELETE", f"{case.vault.mount}/data/{case.path}")
+        assert case.store.current() is None
+        with pytest.raises(Superseded, match="holds generation 3"):
+            case.store.promote(late, None)
+        last = case.store.last_promoted()
+        assert last is not None
+        assert last.generation == 3
+        next_one = put_in_force(case.store, 4)
+        assert (case.reader_sees() or {})["version"] == next_one
 
     def test_somebody_faster_is_noticed_between_looking_and_writing(self, case: VaultCase) -> None:
         put_in_force(case.store, 1)
@@ -281,9 +297,7 @@ class TestTwoWriters:
 
         case.vault.door.inject(faults.call(be_faster), when=asks("PATCH", f"/metadata/{case.path}$"))
         case.store.promote(version, None)
-        custom = facts(case)["custom_metadata"]
-        assert isinstance(custom, dict)
-        assert custom["generation"] == "3"
+        assert facts(case)["custom_metadata"]["generation"] == "3"
 
     def test_promoting_whose_answer_was_lost_is_success(self, case: VaultCase) -> None:
         version = case.store.stage(candidate(), token())
@@ -297,6 +311,71 @@ class TestTwoWriters:
         case.vault.door.inject(refused, when=writes(case), times=None)
         with pytest.raises(Unfit, match="though nobody else wrote"):
             case.store.promote(version, None)
+
+
+class TestWhatNobodyHasTried:
+    @pytest.mark.parametrize("fresh", [True, False])
+    def test_it_is_marked_before_it_is_in_force(self, case: VaultCase, *, fresh: bool) -> None:
+        """In a new path a placeholder goes before it: what is not there cannot be marked."""
+        if not fresh:
+            put_in_force(case.store, 1)
+        version = case.store.stage(candidate(2), token())
+        seen: list[object] = []
+
+        def look(request: Request) -> None:
+            if b'"password"' in request.body:
+                seen.append(facts(case)["custom_metadata"]["unproven"])
+
+        case.vault.door.inject(faults.call(look), when=writes(case), times=None)
+        case.store.promote(version, None, proven=False)
+        assert seen == ["2"]
+        assert facts(case)["current_version"] == 2
+        assert case.reader_is_warned()
+
+    def test_a_placeholder_that_was_left_is_no_password(self, case: VaultCase) -> None:
+        """Whoever wrote it was cut off before the password."""
+        version = case.store.stage(candidate(2), token())
+        case.vault.door.inject(faults.drop(), when=asks("PATCH", f"/metadata/{case.path}$"), times=None)
+        with pytest.raises(Unreachable):
+            case.store.promote(version, None, proven=False)
+        assert "password" not in (case.reader_sees() or {"password": ""})
+        assert case.store.current() is None
+        case.restore()
+        case.store.check(token())
+        case.store.promote(version, None)
+        assert not case.reader_is_warned()
+
+    def test_a_mark_that_was_left_goes_when_it_is_promoted_as_proven(self, case: VaultCase) -> None:
+        put_in_force(case.store, 1)
+        version = case.store.stage(candidate(2), token())
+        case.vault.door.inject(faults.drop(), when=writes(case), times=None)
+        with pytest.raises(Unreachable):
+            case.store.promote(version, None, proven=False)
+        assert facts(case)["custom_metadata"]["unproven"] == "2"
+        case.restore()
+        case.store.promote(version, None)
+        assert facts(case)["custom_metadata"] == {"registry": "prod-images", "generation": "2"}
+
+    def test_whoever_was_faster_is_not_left_marked(self, case: VaultCase) -> None:
+        late, other = case.store.stage(candidate(2), token()), case.at()
+        put_in_force(case.store, 1)
+        higher = other.stage(candidate(3), token())
+
+        def be_faster(_: Request) -> None:
+            case.restore()
+            other.promote(higher, None)
+
+        case.vault.door.inject(faults.call(be_faster), when=writes(case))
+        with pytest.raises(Superseded):
+            case.store.promote(late, None, proven=False)
+        assert not case.reader_is_warned()
+
+    def test_the_rights_of_the_readmes_policy_are_enough(self, case: VaultCase) -> None:
+        case.allow(case.policy)
+        for generation in (1, 2):
+            version = case.store.stage(candidate(generation), token())
+            case.store.promote(version, None, proven=False)
+            case.store.mark_proven(version)
 
 
 class TestWhatACheckProves:

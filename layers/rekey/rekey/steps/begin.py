@@ -17,7 +17,7 @@ from rekey.observability import logger
 from rekey.records.folder import EntryState, ShardFile
 from rekey.records.ledger import changing
 from rekey.runtime import Call
-from rekey.steps.bench import Bench
+from rekey.steps.bench import Bench, last_promoted
 from rekey.steps.hand_back import hand_back
 
 MOST_SHARDS = 40
@@ -85,15 +85,15 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
     if latest is not None and is_open and latest.shards:
         # By the plan it is pinned to: a newer one that is broken, or names another store, must not stop what is open.
         pinned = bench.folder(fence.registry, latest.generation).plan()
-        if not _overtaken(bench, latest, bench.store(pinned).current()):
+        if not _overtaken(bench, latest, last_promoted(bench.store(pinned))):
             if not (_leaked_since(bench, latest) and _can_begin(bench, fence.registry)):
                 return bench.ledger.save_one(fence, latest.having(execution=fence.owner))
             why = "a later leak was reported before every consumer was told: the next rotation tells them"
             closed = latest.having(phase=Phase.FINISHED, finished_at=now, problems=(why,), cut_short=True)
     plan, _, version = bench.plans.pushed(fence.registry)
-    stored = bench.store(plan).current()
+    promoted = last_promoted(bench.store(plan))
     if latest is not None and is_open and closed is None:
-        if not _overtaken(bench, latest, stored):
+        if not _overtaken(bench, latest, promoted):
             return bench.ledger.save_one(fence, latest.having(execution=fence.owner))
         why = "the store holds a later generation: overtaken"
         closed = latest.having(phase=Phase.FINISHED, finished_at=now, problems=(why,))
@@ -103,7 +103,7 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
         if closed is not None:
             bench.ledger.save_one(fence, closed)
         return None
-    generation, follows, attempts = _number(closed or latest, stored)
+    generation, follows, attempts = _number(closed or latest, promoted)
     spent = latest.wrong_logins if latest and follows and not _asked_since(latest, requests) else 0
     fresh = Rotation(
         rev=follows,
@@ -129,7 +129,7 @@ def _asked_since(stopped: Rotation, requests: Sequence[Request]) -> bool:
 def _can_begin(bench: Bench, registry: str) -> bool:
     """Whether a next rotation can begin: else the open one goes on, and its consumers are told at least."""
     try:
-        bench.store(bench.plans.pushed(registry)[0]).current()
+        last_promoted(bench.store(bench.plans.pushed(registry)[0]))
     except RekeyError as error:
         logger.error("a later leak waits for a plan, or for its store", extra={"why": str(error)})
         return False
@@ -146,12 +146,12 @@ def _leaked_since(bench: Bench, rotation: Rotation) -> bool:
     )
 
 
-def _number(latest: Rotation | None, stored: Stored | None) -> tuple[int, str, int]:
+def _number(latest: Rotation | None, promoted: Stored | None) -> tuple[int, str, int]:
     """Return a new rotation's generation, the record it follows from and the attempts that number has used up.
 
     A rotation that stopped before its reset leaves its number to the next one; its attempts' tokens stay used.
     """
-    in_store = stored.generation if stored else 0
+    in_store = promoted.generation if promoted else 0
     if latest is None:
         return in_store + 1, "", 0
     if latest.phase is Phase.STOPPED and latest.generation > in_store:
@@ -159,17 +159,17 @@ def _number(latest: Rotation | None, stored: Stored | None) -> tuple[int, str, i
     return max(latest.generation, in_store) + 1, "", 0
 
 
-def _overtaken(bench: Bench, rotation: Rotation, stored: Stored | None) -> bool:
-    """Whether the store holds this generation or a later one, and not from an attempt of this rotation.
+def _overtaken(bench: Bench, rotation: Rotation, promoted: Stored | None) -> bool:
+    """Whether this generation or a later one was in force, and not from an attempt of this rotation.
 
     A ledger restored from a backup resumes what is long over; only the store can tell.
     """
-    if stored is None or stored.generation < rotation.generation:
+    if promoted is None or promoted.generation < rotation.generation:
         return False
-    if stored.version == rotation.store_version:
+    if promoted.version == rotation.store_version:
         return False
     attempts = bench.ledger.attempts(rotation.registry, rotation.generation)
-    return stored.version not in [token for attempt in attempts for token in attempt.store_tokens]
+    return promoted.version not in [token for attempt in attempts for token in attempt.store_tokens]
 
 
 def _lay_out(bench: Bench, fence: Fence, rotation: Rotation) -> Rotation:

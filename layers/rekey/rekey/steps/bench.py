@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from rekey import adapters, aws
 from rekey.bus import Bus
-from rekey.contracts import Registry, Store
+from rekey.contracts import Registry, Store, Stored
 from rekey.model.plan import Plan
 from rekey.model.rotation import Fence
 from rekey.records.bucket import Bucket
@@ -83,6 +83,12 @@ class Bench:
     def store(self, plan: Plan) -> Store:
         """Return the plan's store."""
         return cast("Store", adapters.load("store", plan.store.type)(plan.store, plan.registry))
+
+
+def last_promoted(store: Store) -> Stored | None:
+    """Return what Rekey put in force last; mostly that is in force still, and one question is enough."""
+    stored = store.current()
+    return stored if stored is not None and stored.generation else store.last_promoted()
 
 
 def execution_is_alive(arn: str) -> bool:

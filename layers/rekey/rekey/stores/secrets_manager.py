@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
 
-_CURRENT, _PENDING = "AWSCURRENT", "AWSPENDING"
+_CURRENT, _PENDING, _PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
 _CHECK = "REKEY_CHECK"
 """The label under which a check writes. It is taken off again, which proves the right that promoting needs."""
+_UNPROVEN = "REKEY_UNPROVEN"
+"""The label of a version that the registry has not accepted yet: readers get it with the value, in `VersionStages`."""
 _ROUNDS = 5
 """How often promoting looks again because somebody else wrote in between."""
 
@@ -77,6 +79,14 @@ class SecretsManagerStore:
         version, text = found
         return None if secret_value.is_placeholder(secret_value.parsed(text)) else self._stored(version, text)
 
+    def last_promoted(self) -> Stored | None:
+        """Return what is in force, or what was before it where a person wrote since.
+
+        What was in force before that, AWS does not tell from candidates that never were.
+        """
+        found = self._last(self._describe())
+        return None if found is None else self._stored(*found)
+
     def stage(self, candidate: Candidate, token: str) -> StoreVersion:
         """Write the candidate under AWSPENDING and read it back. `token`: 32 to 64 characters.
 
@@ -104,8 +114,10 @@ class SecretsManagerStore:
             raise NotFound(f"{self._what} has no version {version} (any more)")
         return found
 
-    def promote(self, version: StoreVersion, over: StoreVersion | None) -> None:
+    def promote(self, version: StoreVersion, over: StoreVersion | None, *, proven: bool = True) -> None:
         """Move AWSCURRENT from `over` to this version, or from whatever lower generation is in force."""
+        if not proven:
+            self._mark(version)
         for _ in range(_ROUNDS):
             if over is not None and self._moved(version, over):
                 break
@@ -115,6 +127,10 @@ class SecretsManagerStore:
         else:
             raise Conflict(f"{self._what}: others keep changing what is in force")
         self._clean_up(version)
+
+    def mark_proven(self, version: StoreVersion) -> None:
+        """Take the mark off this version."""
+        self._take_off(_UNPROVEN, version)
 
     @property
     def _what(self) -> str:
@@ -149,17 +165,40 @@ class SecretsManagerStore:
         Raises Superseded where a higher generation is in force, NotFound where this version is gone. A value in another
         shape, put there by hand since the check, is replaced: a password that works goes before it.
         """
-        holder = _holder(self._describe(), _CURRENT)
+        described = self._describe()
+        holder = _holder(described, _CURRENT)
         if holder == version:
             return None
         mine = self.read(version).generation
         if holder is None:
             raise Unfit(f"{self._what} has no version in force that another could follow")
-        text = self._value(holder)
-        theirs = secret_value.generation(secret_value.parsed(text or ""))
+        last = self._last(described)
+        theirs = secret_value.generation(secret_value.parsed(last[1])) if last else 0
         if theirs > mine:
             raise Superseded(f"{self._what} holds generation {theirs}, and this is {mine}")
         return holder
+
+    def _last(self, described: "DescribeSecretResponseTypeDef") -> tuple[StoreVersion, str] | None:
+        """Return version and text of the value in force, or of the one before where that says no generation."""
+        for stage in (_CURRENT, _PREVIOUS):
+            holder = _holder(described, stage)
+            text = self._value(holder) if holder else None
+            if holder and text and secret_value.generation(secret_value.parsed(text)):
+                return holder, text
+        return None
+
+    def _mark(self, version: StoreVersion) -> None:
+        """Mark a version as unproven, and no other one any more."""
+        marked = _holder(self._describe(), _UNPROVEN)
+        if marked == version:
+            return
+        with self._answering("UpdateSecretVersionStage"):
+            self._client.update_secret_version_stage(
+                SecretId=self._name,
+                VersionStage=_UNPROVEN,
+                MoveToVersionId=version,
+                **({} if marked is None else {"RemoveFromVersionId": marked}),
+            )
 
     def _clean_up(self, version: StoreVersion) -> None:
         """Take AWSPENDING off what is in force now: it would keep RotateSecret from ever starting."""

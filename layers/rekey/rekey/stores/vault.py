@@ -3,15 +3,17 @@
 Readers ask for the latest version of a path, so what nobody has tried must not be one. A candidate is written to
 `rekey/PATH/TOKEN` in the same mount: the policies of readers do not lead there, and with `cas` 0 a token has one value.
 Promoting writes its fields to PATH, by check-and-set over the version that was looked at, and removes the candidate.
-Only the protocol promotes what nobody could try: after a sure reset, when the registry cannot be asked for long.
+Only the protocol promotes what nobody could try: after a sure reset, when the registry cannot be asked for long. Before
+that write `custom_metadata.unproven` has the number of the version it will be, so no reader gets it unmarked.
 
 What decides is in those fields, so it is under check-and-set too: the generation, the token as `version`, and a
-checksum over all of them, so that a value which a person edited is that person's. `custom_metadata` says generation and
-registry to people and tools. It is written afterwards, by a call of its own, and nothing is decided by it.
+checksum over all of them, so that a value which a person edited is that person's; what may replace such a one is found
+in the versions before it. `custom_metadata` says generation and registry to people and tools. It is written afterwards,
+by a call of its own, and nothing is decided by it.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from rekey.contracts import Candidate, Stored
@@ -90,6 +92,11 @@ class VaultStore:
         with self._vault.open() as engine:
             return self._stored(engine.read(self._part.path))
 
+    def last_promoted(self) -> Stored | None:
+        """Return the last one of Rekey's in the versions that Vault still has."""
+        with self._vault.open() as engine:
+            return self._stored(self._last(engine, engine.read(self._part.path)))
+
     def stage(self, candidate: Candidate, token: str) -> StoreVersion:
         """Write the candidate under its own path and read it back. `token`: part of that path."""
         with self._vault.open() as engine:
@@ -118,46 +125,65 @@ class VaultStore:
             raise self._gone(version)
         return found
 
-    def promote(self, version: StoreVersion, over: StoreVersion | None) -> None:  # noqa: ARG002 (it is looked at anew)
+    def promote(
+        self,
+        version: StoreVersion,
+        over: StoreVersion | None,  # noqa: ARG002 (it is looked at anew)
+        *,
+        proven: bool = True,
+    ) -> None:
         """Write this version's fields to the readers' path, over what is in force unless that is a later generation."""
         with self._vault.open() as engine:
             for _ in range(_ROUNDS):
                 latest = engine.read(self._part.path)
-                if _token_in(latest) == version or self._replaced(engine, version, latest):
+                if _token_in(latest) == version or self._replaced(engine, version, latest, proven=proven):
                     break
             else:
                 raise Conflict(f"{self._what}: others keep changing what is in force")
-            self._tidy_up(engine, version)
+            self._tidy_up(engine, version, proven=proven)
 
-    def _replaced(self, engine: Engine, version: StoreVersion, latest: Kept | None) -> bool:
+    def mark_proven(self, version: StoreVersion) -> None:
+        """Take the mark off, unless something else is in force by now: then it says nothing of that."""
+        with self._vault.open() as engine:
+            if _token_in(engine.read(self._part.path)) == version:
+                engine.mark(self._part.path, unproven=None)
+
+    def _replaced(self, engine: Engine, version: StoreVersion, latest: Kept | None, *, proven: bool) -> bool:
         """Whether this version could be written over what was the latest; not, where somebody was faster.
 
         Raises Superseded, NotFound. A value in another shape is replaced: a password that works goes before it.
         """
         mine = self._kept(engine, version, latest)
-        theirs, number = _generation_in(latest), latest.number if latest else 0
+        theirs, number = _generation_in(self._last(engine, latest)), latest.number if latest else 0
         if mine is None or mine.data is None:
             if theirs:  # which only one that is later than a candidate removes
                 raise Superseded(f"{self._what} holds generation {theirs}, and version {version} is gone")
             raise self._gone(version)
         if theirs > _generation_in(mine):
             raise Superseded(f"{self._what} holds generation {theirs}, and this is {_generation_in(mine)}")
+        if not proven and latest is None:  # what is not there yet cannot be marked: the next round finds it there
+            engine.write(self._part.path, secret_value.placeholder(self._registry), 0)
+            return False
+        if not proven:
+            engine.mark(self._part.path, unproven=str(number + 1))
         if engine.write(self._part.path, mine.data, number):
             return True
+        if not proven:
+            engine.mark(self._part.path, unproven=None)
         now = engine.read(self._part.path)
         # Vault says the same of every request that it does not take: whether somebody was faster is looked at.
         if (now.number if now else 0) == number:
             raise Unfit(f"{self._what}: Vault does not take the write, though nobody else wrote: see Vault's audit log")
         return False
 
-    def _tidy_up(self, engine: Engine, version: StoreVersion) -> None:
+    def _tidy_up(self, engine: Engine, version: StoreVersion, *, proven: bool) -> None:
         """Say in `custom_metadata` what is in force, and remove the candidates that nobody can promote any more.
 
         The password is in force, and what Vault refuses here is no reason to hold back its delivery. Raises Unreachable
         all the same: delivery would have to read it there.
         """
         try:
-            self._mark(engine)
+            self._mark(engine, proven=proven)
             engine.remove(self._candidate(version))
             in_force = _generation_in(engine.read(self._part.path))
             for name in engine.names(self._folder):
@@ -168,14 +194,15 @@ class VaultStore:
         except RekeyError as error:
             logger.warning("the store was not tidied up", extra={"why": str(error)})
 
-    def _mark(self, engine: Engine) -> None:
+    def _mark(self, engine: Engine, *, proven: bool) -> None:
         """Mark what is in force, until it still is that: of two that mark at once, the last one looks again."""
+        tried: dict[str, None] = {"unproven": None} if proven else {}
         marked = Generation(0)
         for _ in range(_ROUNDS):
             now = _generation_in(engine.read(self._part.path))
             if now == marked:
                 return
-            engine.mark(self._part.path, registry=self._registry, generation=str(now))
+            engine.mark(self._part.path, registry=self._registry, generation=str(now), **tried)
             marked = now
 
     def _kept(self, engine: Engine, version: StoreVersion, latest: Kept | None) -> Kept | None:
@@ -189,15 +216,25 @@ class VaultStore:
         candidate = engine.read(self._candidate(version))
         if _token_in(candidate) == version:
             return candidate
+        return next((kept for kept in self._before(engine, latest) if _token_in(kept) == version), None)
+
+    def _before(self, engine: Engine, latest: Kept | None) -> Iterator[Kept]:
+        """Yield the versions before the latest one, as far back as Vault still has them."""
         before = latest.number - 1 if latest else 0
         for earlier in range(before, max(before - _LOOKS_BACK, 0), -1):
             kept = engine.read(self._part.path, earlier)
-            if kept is None or _token_in(kept) == version:
-                return kept
-        return None
+            if kept is None:
+                return
+            yield kept
+
+    def _last(self, engine: Engine, latest: Kept | None) -> Kept | None:
+        """Return what is in force, or what Rekey put there last where a person wrote or deleted since."""
+        if _token_in(latest):
+            return latest
+        return next((kept for kept in self._before(engine, latest) if _token_in(kept)), None)
 
     def _stored(self, kept: Kept | None) -> Stored | None:
-        if kept is None or kept.data is None:
+        if kept is None or kept.data is None or secret_value.is_placeholder(kept.data):
             return None
         token = _token_in(kept)
         version = StoreVersion(token or f"{_BY_NUMBER}{kept.number}")

@@ -107,8 +107,11 @@ class Engine:
         found = None if answer is None else answer.get("data")
         return found if isinstance(found, dict) else {}
 
-    def mark(self, path: str, **custom: str) -> None:
-        """Set fields of a key's `custom_metadata` and leave the others. Does nothing where there is no such key."""
+    def mark(self, path: str, **custom: str | None) -> None:
+        """Set fields of a key's `custom_metadata`, take those off that are None, and leave the others.
+
+        Does nothing where there is no such key.
+        """
         url = f"/v1/{self._part.mount}/metadata/{path}"
         headers = {"Content-Type": "application/merge-patch+json"}
         self._found(lambda: self._wire.request("PATCH", url, headers, json={"custom_metadata": custom}))

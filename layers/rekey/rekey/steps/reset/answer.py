@@ -2,8 +2,8 @@
 
 from rekey import runtime
 from rekey.acts import Seen, Way
-from rekey.contracts import Answer, GeneratesPassword, Manual
-from rekey.errors import RekeyError, Superseded, Unintelligible
+from rekey.contracts import Answer, GeneratesPassword, Manual, Store
+from rekey.errors import RekeyError, Superseded, Unintelligible, Unreachable
 from rekey.model.names import StoreVersion
 from rekey.model.password import Password
 from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase
@@ -109,14 +109,15 @@ def promote(work: Work) -> None:
     """Make the staged password the one that readers see; then try what the old one had given."""
     attempt, now = work.latest, runtime.now()
     called_at = in_force_after(attempt, work.bench.ledger.attempts_of(work.rotation))
-    version = StoreVersion(attempt.staged or "")
+    version, accepted = StoreVersion(attempt.staged or ""), attempt.login is LoginVerdict.ACCEPTED
+    if not accepted:  # written first: the mark has to be taken off, also where this function dies before it says so
+        work.save(attempt={"unproven": True})
     over = StoreVersion(attempt.old_version) if attempt.old_version else None
     try:
-        work.store.promote(version, over)
+        work.store.promote(version, over, proven=accepted)
     except Superseded:
         close(work, AttemptOutcome.SUPERSEDED)
         return
-    accepted = attempt.login is LoginVerdict.ACCEPTED
     work.save(
         attempt={"promoted_at": now},
         phase=Phase.DELIVERING,
@@ -134,11 +135,13 @@ def promote(work: Work) -> None:
 
 
 def delete(work: Work) -> None:
-    """Delete the answer; after a proven password also those of earlier attempts.
+    """Delete the answer; after a proven password also those of earlier attempts, and the mark that it was unproven.
 
     The rotation before may have been overtaken by a paste while its own password was unproven.
     """
     attempt, ledger, rotation = work.latest, work.bench.ledger, work.rotation
+    if attempt.unproven and attempt.promoted_at is not None and attempt.staged is not None:
+        _mark_proven(work.store, StoreVersion(attempt.staged))
     kept = work.bench.escrow.tokens(rotation.registry)
     attempts = [attempt]
     if attempt.promoted_at is not None:
@@ -147,6 +150,16 @@ def delete(work: Work) -> None:
         if each.escrow_token in kept:
             work.bench.escrow.delete(each)
     work.saw(deleted=True)
+
+
+def _mark_proven(store: Store, version: StoreVersion) -> None:
+    """Take the mark off what was promoted unproven. That it stays is no reason to keep the answer in the escrow."""
+    try:
+        store.mark_proven(version)
+    except Unreachable:
+        raise
+    except RekeyError as error:
+        logger.warning("the store goes on calling a proven password unproven", extra={"why": str(error)})
 
 
 def close(work: Work, outcome: AttemptOutcome) -> None:

@@ -47,8 +47,9 @@ def get_ready(work: Work) -> dict[str, object]:
         work.password = registry.candidate()
     mark = registry.change_mark()
     stored = work.store.current()
-    if stored is not None and stored.generation >= work.rotation.generation:
-        raise Superseded(f"the store holds generation {stored.generation} by now: somebody else rotates this registry")
+    last = stored if stored is not None and stored.generation else work.store.last_promoted()
+    if last is not None and last.generation >= work.rotation.generation:
+        raise Superseded(f"the store has had generation {last.generation} by now: somebody else rotates this registry")
     work.saw(ready_at=runtime.now())
     return {"old_version": stored.version if stored else None, "change_mark": mark}
 
