@@ -365,7 +365,7 @@ class TestWhatNobodyHasTried:
             case.restore()
             other.promote(higher, None)
 
-        case.vault.door.inject(faults.call(be_faster), when=writes(case))
+        case.vault.door.inject(faults.call(be_faster), when=asks("PATCH", f"/metadata/{case.path}$"))
         with pytest.raises(Superseded):
             case.store.promote(late, None, proven=False)
         assert not case.reader_is_warned()
