@@ -172,6 +172,21 @@ class TestTheWire:
             case.at().promote(version, None)
             case.restore()
 
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "Upgrading from non-versioned to versioned data. This backend will be unavailable for a brief period",
+            "Waiting for the primary to upgrade from non-versioned to versioned data.",
+        ],
+    )
+    def test_an_engine_that_is_being_upgraded_can_wait(self, case: VaultCase, said: str) -> None:
+        case.vault.door.inject(
+            faults.answer(Response.json({"errors": [said]}, 400)), when=lambda one: "/data/" in one.path, times=None
+        )
+        for ask in WAYS:
+            with pytest.raises(Unreachable, match="upgrading its key-value engine"):
+                ask(case.store)
+
     def test_what_goes_on_can_wait(self, case: VaultCase) -> None:
         case.vault.door.inject(faults.gateway_page(), times=None)
         with pytest.raises(Unreachable, match="answered 502 to POST auth/approle/login"):

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rekey.errors import CredentialUnusable
+from rekey.errors import CredentialUnusable, Unreachable
 from tests.contract.store_cases import VaultCase, token
+from tests.sandbox import faults
 from tests.sandbox.kube_api import KubeApi
+from tests.sandbox.server_process import free_port
 from tests.sandbox.sts import Role, Sts
 from tests.sandbox.vault_auth import JwtIssuer, allow_aws, allow_jwt, allow_kubernetes
+from tests.sandbox.wire import Response
 from tests.servers.requirement import require
 
 if TYPE_CHECKING:
@@ -108,6 +111,27 @@ class TestAws:
     def test_a_signature_that_is_none_is_refused(self, case: VaultCase, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secrets.token_hex(20))
         with pytest.raises(CredentialUnusable):
+            case.at(auth=self.auth).current()
+
+    @pytest.mark.usefixtures("role")
+    def test_a_vault_that_does_not_reach_sts_can_be_asked_again(self, case: VaultCase) -> None:
+        """Nothing is wrong with the login, and a person could mend nothing in it."""
+        nobody = f"http://127.0.0.1:{free_port()}"
+        case.vault.call("POST", "auth/aws/config/client", {"sts_endpoint": nobody, "sts_region": "us-east-1"})
+        with pytest.raises(Unreachable, match="gets no answer from AWS's STS"):
+            case.at(auth=self.auth).current()
+
+    @pytest.mark.usefixtures("role")
+    @pytest.mark.parametrize(
+        ("status", "code", "said"),
+        [(503, "Unavailable", "gets no answer from"), (400, "Throttling", "is slowed down by")],
+    )
+    def test_nor_is_an_sts_that_is_not_well_the_logins_fault(
+        self, case: VaultCase, sts: Sts, status: int, code: str, said: str
+    ) -> None:
+        body = f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>".encode()
+        sts.inject(faults.answer(Response(status, body, {"Content-Type": "text/xml"})), times=None)
+        with pytest.raises(Unreachable, match=f"{said} AWS's STS"):
             case.at(auth=self.auth).current()
 
     def test_without_a_role_nothing_is_signed(self, case: VaultCase, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,14 @@ else:
 
 _NEEDS = {"GET": "read", "LIST": "list", "POST": "create and update", "PATCH": "patch", "DELETE": "delete"}
 """The capability of a policy that a method asks for: https://developer.hashicorp.com/vault/docs/concepts/policies."""
+_PASSES = {
+    "from non-versioned to versioned data": "is upgrading its key-value engine to version 2",
+    "error making upstream request: error making request": "gets no answer from AWS's STS about the login",
+    "Throttling": "is slowed down by AWS's STS, which it asks about the login",
+}
+"""What a 400 says where the request is right and only comes too early:
+https://github.com/hashicorp/vault-plugin-secrets-kv/blob/v0.25.0/upgrade.go,
+https://github.com/hashicorp/vault/blob/v1.21.2/builtin/credential/aws/path_login.go."""
 _EMPTY = httpx.codes.NO_CONTENT
 
 
@@ -100,6 +108,9 @@ class Wire(Base):
                 "let the plan's `address` lead to the active server"
             )
         if status == httpx.codes.BAD_REQUEST:
+            passes = next((meant for said, meant in _PASSES.items() if said in response.text), None)
+            if passes is not None:
+                return Unreachable(f"{self.service} {passes}: {doing} was turned away")
             return Refused(f"{self.service} answered 400 to {doing}")
         if status == httpx.codes.FORBIDDEN:
             path = doing.partition(" ")[2]
