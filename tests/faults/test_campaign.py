@@ -130,6 +130,20 @@ def test_an_earlier_run_counts_for_the_points_that_are_left() -> None:
     assert outcome.kept([*outcomes, elsewhere], here, {str(case)}) == [outcomes[0], outcomes[2], elsewhere]
 
 
+def test_a_case_that_shows_nothing_is_run_again_and_its_later_outcome_counts() -> None:
+    """Only where nothing else was wrong: what went wrong once is a finding, however often it goes well."""
+    here = Target()
+    strikes = [Strike(Point(Task("verify"), AWS, name), Kind.HANG) for name in ("a:B", "a:C", "a:D")]
+    past, wrong, good = (Case(f"c{number}", (strike,)) for number, strike in enumerate(strikes))
+    missed = running.Result(past, wrong=[outcome.NOT_REACHED]).outcome(here)
+    broken = running.Result(wrong, wrong=["a lease is left", outcome.NOT_REACHED]).outcome(here)
+    first = [missed, broken, running.Result(good).outcome(here)]
+    assert outcome.not_reached(first, here) == {str(past)}
+    assert outcome.not_reached(first, Target(store="vault")) == set()
+    later = running.Result(past, resets=1).outcome(here)
+    assert outcome.with_later(first, [later]) == [*first[1:], later]
+
+
 def test_a_run_that_was_written_down_is_read_again(tmp_path: Path) -> None:
     strike = Strike(Point(Task("verify"), AWS, "s3:GetObject"), Kind.HANG)
     written = [running.Result(Case("c1", (strike,)), resets=1, wrong=["all of it"]).outcome(Target("gitea"))]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tests.faults.campaign.points import Case, Point
     from tests.faults.campaign.running import Result
 
+_ROUNDS = 2
+"""How often a case whose point was not reached is run again."""
 OUT = Path(__file__).parents[3] / "out" / "faults.json"
 
 
@@ -43,12 +45,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done = {(one.target, one.case) for one in earlier if one.converged}
     chosen = [case for case in chosen if (str(target), str(case)) not in done][: options.at_most]
     table.say(f"{len(points)} points, {len(chosen)} cases" + (f", seed {seed}" if options.pairs else ""))
-    again = {(str(target), str(case)) for case in chosen}
-    outcomes = [one for one in earlier if (one.target, one.case) not in again]
-    for results in _run(chosen, target, options):
-        outcomes += [result.outcome(target) for result in results]
-        outcome.save(OUT, outcomes, table.sums(outcomes), seed if options.pairs else None, time.monotonic() - began)
-        table.say(f"{len(outcomes)}: {table.sums(outcomes)}")
+    outcomes = list(earlier)
+
+    def run(part: Sequence[Case], at_once: int) -> None:
+        nonlocal outcomes
+        for results in _run(part, target, options, at_once):
+            outcomes = outcome.with_later(outcomes, [result.outcome(target) for result in results])
+            outcome.save(OUT, outcomes, table.sums(outcomes), seed if options.pairs else None, time.monotonic() - began)
+            table.say(f"{len(outcomes)}: {table.sums(outcomes)}")
+
+    run(chosen, options.at_once)
+    for _ in range(_ROUNDS):
+        again = [case for case in chosen if str(case) in outcome.not_reached(outcomes, target)]
+        if again:
+            table.say(f"{len(again)} whose fault did not strike: again, one at a time")
+            run(again, 1)
     table.say("\n".join(["", *table.rows(outcomes), ""]))
     wrong = [one for one in outcomes if not one.converged]
     for one in wrong:
@@ -80,12 +91,12 @@ def _recorded(target: Target) -> list[Point]:
     return points
 
 
-def _run(chosen: Sequence[Case], target: Target, options: argparse.Namespace) -> Iterator[list[Result]]:
+def _run(chosen: Sequence[Case], target: Target, options: argparse.Namespace, at_once: int) -> Iterator[list[Result]]:
     """Run the cases in several worlds, and give the results of each when it is through."""
     parts = [chosen[first : first + options.each] for first in range(0, len(chosen), options.each)]
     # Moto keeps everything in its modules, so there is one world a process, and a new process for each.
     with ProcessPoolExecutor(options.processes, get_context("spawn"), max_tasks_per_child=1) as pool:
-        for future in as_completed([pool.submit(running.run, part, options.at_once, target) for part in parts]):
+        for future in as_completed([pool.submit(running.run, part, at_once, target) for part in parts]):
             yield future.result()
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.sandbox.company_store import StoreKind
 
 FORMAT = 3
+NOT_REACHED = "the point was never reached"
+"""Said of a case whose fault did not strike: a rotation that was slow may have left something out."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,17 @@ def load(path: Path) -> list[Outcome]:
         Outcome(**{**case, "expected_resets": tuple(case["expected_resets"]), "wrong": tuple(case["wrong"])})
         for case in document["cases"]
     ]
+
+
+def not_reached(outcomes: Sequence[Outcome], target: Target) -> set[str]:
+    """Return a target's cases that show nothing: all was well, and the fault did not strike."""
+    return {one.case for one in outcomes if one.target == str(target) and one.wrong == (NOT_REACHED,)}
+
+
+def with_later(outcomes: Sequence[Outcome], later: Sequence[Outcome]) -> list[Outcome]:
+    """Return the outcomes, with later ones in the place of earlier ones of the same cases."""
+    again = {(one.target, one.case) for one in later}
+    return [*(one for one in outcomes if (one.target, one.case) not in again), *later]
 
 
 def kept(outcomes: Sequence[Outcome], target: Target, known: Collection[str]) -> list[Outcome]:

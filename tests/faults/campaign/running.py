@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.faults.campaign import canaries, checks, recovery, table
-from tests.faults.campaign.outcome import Outcome, Target
+from tests.faults.campaign.outcome import NOT_REACHED, Outcome, Target
 from tests.faults.campaign.points import OF_THE_MACHINE, Case, Strike
 from tests.faults.campaign.setting import HOST, OVERRIDES, Setting
 from tests.faults.campaign.stops import Stop
@@ -119,7 +119,7 @@ def _run(world: World, case: Case, kind: Kind, secrets: dict[str, canaries.Known
                 fault.release()
         result.hit = all(fault.hit.is_set() for fault in faults)
         if case.must_all_strike and not result.hit:
-            result.wrong.append("the point was never reached")
+            result.wrong.append(NOT_REACHED)
         result.lost = checks.lost(setting)
         result.resets, result.seconds = setting.company.resets, time.monotonic() - began
         secrets[case.name] = canaries.secrets_of(setting)
