@@ -73,8 +73,10 @@ class TestOneTimePassword:
         """The search finds parts of names, too."""
         longer = User(aws, user.door)
         user.gitea.call("POST", f"admin/users/{longer.name}/rename", {"new_username": f"{user.name}-more"})
-        user.gitea.enrol_totp(f"{user.name}-more", longer.password.reveal())
-        user.adapter.check()
+        longer.name = f"{user.name}-more"
+        user.gitea.enrol_totp(user.name, user.password.reveal())
+        longer.adapter.check()
+        assert "has two-factor login" in user.problem()
 
     def test_a_server_that_does_not_show_it_is_not_taken_to(self, user: User) -> None:
         """Gitea before 1.26, and Forgejo: the filter is nothing to them, and everybody is in either list."""

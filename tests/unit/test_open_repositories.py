@@ -65,7 +65,10 @@ def test_every_page_of_giteas_list_is_read(user: User, aws: AwsSandbox) -> None:
         return user.door.handle(replace(request, query={**request.query, "n": "1"}))
 
     user.door.inject(one_a_page, when=lambda it: is_list(it) and it.query.get("n") != "1", times=None)
+    before = len(user.door.requests())
     (said,) = user.adapter.warnings(user.password)
+    first = next(one for one in user.door.requests()[before:] if is_list(one))
+    assert first.query["last"] == f"{user.name}/", "a list may be long before the user's own"
     assert said.startswith(f"anybody may pull {user.name}/api, {user.name}/web, {user.name}/worker without")
     assert "not every" not in said
 

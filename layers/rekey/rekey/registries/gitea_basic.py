@@ -43,4 +43,4 @@ def is_off(client: Client) -> bool:
 def is_right_but_not_enough(client: Client, username: str, password: Password) -> bool:
     """Whether a password that the registry refused is right, and a second factor is asked for. Raises Unreachable."""
     response = client.get(_WHO, http.basic(username, password))
-    return response.status_code in NOT_TOLD and _SECOND_FACTOR.fullmatch(message(response)) is not None
+    return _SECOND_FACTOR.fullmatch(message(response)) is not None
