@@ -168,6 +168,16 @@ def test_a_user_that_no_password_would_help_stops_before_the_call(
     assert set(rotating.held_by_consumers(company).values()) == {company.first_password}
 
 
+def test_two_factor_login_stops_before_the_call(company: Company) -> None:
+    """Nobody could prove a new password, and no `docker login` would take it."""
+    company.world.gitea.enrol_totp(company.username, company.first_password)
+    execution = rotating.rotate(company)
+    assert (execution.status, execution.error) == ("FAILED", "NotReady")
+    assert "turn two-factor login off" in rotating.problems(company)
+    assert calls(company) == []
+    assert company.current() == company.first_password
+
+
 def test_a_refused_set_uses_nothing_up_and_the_tick_tries_again(company: Company) -> None:
     """The administrator's right was taken away after the check: nothing was set."""
     admin, gitea = f"rekey-{company.name}", company.world.gitea

@@ -127,3 +127,12 @@ def test_a_plan_that_does_not_name_the_token_server_sends_it_nothing(company: Co
     assert rotating.request(company).error == "NotReady"
     assert "`token_host`" in rotating.problems(company)
     assert company.resets == 0
+
+
+def test_a_user_without_a_right_in_the_plans_repository_is_not_taken_to_be_proven(company: Company) -> None:
+    """It gets a token, which grants nothing: a rotation that can wait stops, and says what to mend."""
+    company.document["registry"]["repositories"] = ["somebody-else/web"]
+    company.push_plan()
+    assert rotating.request(company).error == "NotReady"
+    assert f"give {company.username} the right to pull from somebody-else/web" in rotating.problems(company)
+    assert company.resets == 0

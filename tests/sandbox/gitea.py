@@ -5,8 +5,14 @@ https://docs.gitea.com/usage/packages/container and https://docs.gitea.com/admin
 
 from __future__ import annotations
 
+import base64
+import hmac
+import re
 import secrets
+import sqlite3
+import struct
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import httpx
@@ -42,6 +48,8 @@ class Gitea(ServerProcess):
         self._rules = {"MIN_PASSWORD_LENGTH": str(least_length), "PASSWORD_COMPLEXITY": complexity}
         self._ini = self._folder / "app.ini"
         self._home = {"GITEA_WORK_DIR": str(self._folder)}
+        self._basic = True
+        self._secret = secrets.token_hex(32)
         self._port = free_port()
         self._client = httpx.Client(base_url=f"{self.url}/api/v1/", timeout=_REQUEST_WITHIN, trust_env=False)
         self._admin_password = secrets.token_urlsafe(24) + "aA1!"
@@ -67,6 +75,13 @@ class Gitea(ServerProcess):
         if not self.admin_token:
             self._make_admin()
         return self
+
+    def allow_basic(self, *, allowed: bool) -> None:
+        """Start anew with `[service] ENABLE_BASIC_AUTHENTICATION` as it is said here."""
+        self.stop()
+        self._basic = allowed
+        self._configure()
+        self.start()
 
     def close(self) -> None:
         """Stop, and remove users and images."""
@@ -114,6 +129,31 @@ class Gitea(ServerProcess):
         )
         return str(_given(made)["sha1"])
 
+    def enrol_totp(self, name: str, password: str) -> None:
+        """Let a user ask for a one-time password at login, as a person does in the browser."""
+        page = "/user/settings/security/two_factor/enroll"
+        with httpx.Client(base_url=self.url, timeout=_REQUEST_WITHIN, trust_env=False) as browser:
+            browser.post("/user/login", data={"user_name": name, "password": password})
+            found = re.search(r'alt="([A-Z2-7]{16,})"', browser.get(page).text)
+            if found is None:
+                raise GiteaRefusedError(0, "the page that enrols shows no secret")
+            answer = browser.post(page, data={"passcode": _passcode(found[1])})
+            if answer.headers.get("location") != "/user/settings/security":
+                raise GiteaRefusedError(answer.status_code, "the passcode was not taken")
+
+    def register_webauthn(self, name: str) -> None:
+        """Let a user have a security key. It is written where Gitea keeps them: nothing here holds such a key."""
+        database = sqlite3.connect(self._folder / "gitea.db", timeout=_REQUEST_WITHIN)
+        try:
+            with database:
+                database.execute(
+                    "INSERT INTO webauthn_credential (name, lower_name, user_id) SELECT 'key', 'key', id FROM user "
+                    "WHERE lower_name = ?",
+                    [name.lower()],
+                )
+        finally:
+            database.close()
+
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 (any JSON)
         """Return the JSON that a call of the administrator answers with, or None; raises `GiteaRefusedError`."""
         headers = {"Authorization": f"token {self.admin_token}"}
@@ -158,11 +198,14 @@ class Gitea(ServerProcess):
             "oauth2": {"ENABLED": "false"},  # it would make an RSA key first, for seconds
             "security": {
                 "INSTALL_LOCK": "true",
-                "SECRET_KEY": secrets.token_hex(32),
+                "SECRET_KEY": self._secret,
                 "PASSWORD_HASH_ALGO": "pbkdf2$1000$50",  # a login costs 1 ms
                 **self._rules,
             },
-            "service": {"DISABLE_REGISTRATION": "true"},
+            "service": {
+                "DISABLE_REGISTRATION": "true",
+                "ENABLE_BASIC_AUTHENTICATION": str(self._basic).lower(),
+            },
             "cron": {"ENABLED": "false"},
             "log": {"MODE": "console", "LEVEL": "Info"},
         }
@@ -172,6 +215,15 @@ class Gitea(ServerProcess):
             text += "".join(f"{key} = {value}\n" for key, value in entries.items())
         self._ini.touch(mode=0o600)
         self._ini.write_text(text, encoding="utf-8")
+
+
+def _passcode(secret: str) -> str:
+    """Return the one-time password of this half minute (RFC 6238)."""
+    key, counter = base64.b32decode(secret), struct.pack(">Q", int(time.time()) // 30)
+    digest = hmac.digest(key, counter, "sha1")
+    start = digest[-1] & 15
+    (number,) = struct.unpack(">I", digest[start : start + 4])
+    return f"{(number & 0x7FFFFFFF) % 1_000_000:06}"
 
 
 def _given(answer: httpx.Response) -> Any:  # noqa: ANN401 (any JSON)

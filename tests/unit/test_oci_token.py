@@ -208,6 +208,51 @@ def test_a_right_of_pushing_into_a_public_repository_is_one(behind: Behind) -> N
     assert behind.login(behind.password, *names) is LoginVerdict.ACCEPTED
 
 
+def test_an_opaque_token_that_opens_nothing_proves_nothing() -> None:
+    """Though nobody is given one without a password: what it grants cannot be read, and it opens nothing."""
+
+    def answer(request: Request) -> Response:
+        if request.path == "/token":
+            return Response.json({"token": "opaque"}) if "authorization" in request.headers else Response.json({}, 401)
+        realm = f'Bearer realm="{server.url}/token",service="registry"'
+        let_in = request.bearer() and request.path == "/v2/"
+        return Response.json({}, 200 if let_in else 401, {**API, "WWW-Authenticate": realm})
+
+    with Scripted(answer) as server:
+        said = at(server.url, repositories=["shop/web"]).login(fresh())
+        assert said.verdict is LoginVerdict.INCONCLUSIVE
+        assert f"give {USER} the right to pull from shop/web" in said.detail
+        assert at(server.url).login(fresh()).verdict is LoginVerdict.ACCEPTED, "there is nothing that it could open"
+
+
+def test_public_ones_and_ones_without_rights_are_told_apart(behind: Behind) -> None:
+    """And of which is said what to mend."""
+    name = next(iter(behind.contents))
+    behind.tokens.manners = Manners(strict=False, strict_without_scope=False, public=(name,))
+    said = behind.at(name, "shop/closed").login(fresh())
+    assert said.verdict is LoginVerdict.INCONCLUSIVE
+    assert "the password gives no right in shop/closed, and anybody may do as much in " + name in said.detail
+
+
+def test_a_repository_for_which_no_token_is_given_is_passed_over(behind: Behind) -> None:
+    """Some servers answer 403 to who lacks the right."""
+    name = next(iter(behind.contents))
+    refuses = faults.answer(Response.json({}, 403))
+    behind.tokens.inject(refuses, when=lambda it: "shop/closed" in it.query.get("scope", ""), times=None)
+    assert behind.login(behind.password, "shop/closed", name) is LoginVerdict.ACCEPTED
+    said = behind.at("shop/closed").login(behind.password)
+    assert said.verdict is LoginVerdict.INCONCLUSIVE
+    assert f"give {USER} the right to pull from shop/closed" in said.detail
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_silence_about_nobodys_token_is_no_proof_without_repositories(behind: Behind, status: int) -> None:
+    behind.tokens.inject(faults.answer(Response(status)), when=lambda it: "authorization" not in it.headers)
+    wanted = {503: LoginVerdict.UNREACHABLE, 429: LoginVerdict.LOCKED}[status]
+    assert behind.login(behind.password) is wanted
+
+
+@pytest.mark.parametrize("repositories", [(), ("shop/web",)])
 @pytest.mark.parametrize(
     ("access", "verdict"),
     [
@@ -216,7 +261,7 @@ def test_a_right_of_pushing_into_a_public_repository_is_one(behind: Behind) -> N
     ],
 )
 def test_a_token_without_the_rights_that_were_asked_for_proves_nothing(
-    access: list[Json], verdict: LoginVerdict
+    access: list[Json], verdict: LoginVerdict, repositories: tuple[str, ...]
 ) -> None:
     """A server may give one to a wrong password, and still none without any."""
     token = jwt.encode({"access": access}, secrets.token_bytes(32))
@@ -228,7 +273,10 @@ def test_a_token_without_the_rights_that_were_asked_for_proves_nothing(
         return Response.json({}, 200 if request.bearer() else 401, {"WWW-Authenticate": realm})
 
     with Scripted(answer) as server:
-        assert at(server.url).login(fresh()).verdict is verdict
+        more = {"repositories": repositories} if repositories else {}
+        said = at(server.url, **more).login(fresh())
+        assert said.verdict is verdict
+        assert "anybody" not in said.detail, "who gets none without a password"
 
 
 def test_challenges_are_read_as_they_are_written() -> None:

@@ -72,16 +72,29 @@ def test_what_its_token_grants_is_said(user: User) -> None:
     assert user.at(repository).login(user.password).detail == f"the password grants pull, push of {repository}"
 
 
-def test_a_token_without_rights_is_not_what_proves_it(user: User) -> None:
-    """The server answers 200 for a repository of others, and grants nothing of it."""
+def test_a_token_without_rights_proves_nothing(user: User) -> None:
+    """The server gives one for a repository of others, and grants nothing of it."""
     others = user.at("somebody-else/web")
     (bearer, _) = others.take_tokens(user.password, WITHIN)
     assert grants(bearer.text.reveal()) == frozenset()
     said = others.login(user.password)
-    assert said.verdict is LoginVerdict.ACCEPTED
-    assert said.detail == "the token server gives a token for the password and none without it"
+    assert said.verdict is LoginVerdict.INCONCLUSIVE
+    assert f"give {user.name} the right to pull from somebody-else/web" in said.detail
+    assert others.login(fresh()).verdict is LoginVerdict.REFUSED, "which it says all the same"
     with pytest.raises(Denied, match="refuses its tags"):
         others.contents(user.password, WITHIN)
+
+
+def test_one_repository_with_rights_is_enough(user: User) -> None:
+    mine = next(iter(user.contents))
+    said = user.at("somebody-else/web", mine).login(user.password)
+    assert (said.verdict, said.detail) == (LoginVerdict.ACCEPTED, f"the password grants pull, push of {mine}")
+
+
+def test_a_plan_without_repositories_says_that_nothing_was_read(user: User) -> None:
+    said = user.at().login(user.password)
+    assert said.verdict is LoginVerdict.ACCEPTED
+    assert said.detail.endswith("What it grants was not read: the plan names no `repositories`")
 
 
 def test_all_contents_are_read(user: User) -> None:

@@ -12,12 +12,11 @@ import httpx
 import pytest
 
 from rekey.contracts import Answer
-from rekey.errors import CredentialUnusable, Denied, NotFound, NotSent, RekeyError, Unfit, Unintelligible
+from rekey.errors import CredentialUnusable, Denied, NotFound, NotSent, Unfit, Unintelligible
 from rekey.model import plan
 from rekey.model.password import Password
 from rekey.model.verdict import LoginVerdict
 from rekey.registries.candidates import SPECIAL
-from rekey.registries.gitea import GiteaRegistry
 from tests.sandbox import faults
 from tests.sandbox.aws import AwsSandbox
 from tests.sandbox.gitea import ADMIN, Gitea
@@ -26,7 +25,7 @@ from tests.sandbox.http_server import HttpServer
 from tests.sandbox.images import push_samples
 from tests.sandbox.wire import Response
 from tests.servers.requirement import require
-from tests.unit.registry_api import credentials
+from tests.unit.gitea_user import NAME, User
 from tests.unit.scripted_registry import WITHIN, fresh
 
 if TYPE_CHECKING:
@@ -34,61 +33,8 @@ if TYPE_CHECKING:
 
     from tests.sandbox.wire import Act, JsonObject, Request
 
-NAME = "prod-images"
 LONG = 50
 KINDS = (string.ascii_uppercase, string.ascii_lowercase, string.digits, SPECIAL)
-
-
-class User:
-    """One user, and the adapter for it."""
-
-    def __init__(self, aws: AwsSandbox, door: GiteaDoor, password: Password | None = None) -> None:
-        self.aws, self.door, self.gitea = aws, door, door.gitea
-        self.name, self.password = f"user-{secrets.token_hex(4)}", password or fresh()
-        self.gitea.add_user(self.name, self.password.reveal())
-        self.credential = {"token": self.gitea.admin_token}
-        self.registry: JsonObject = {}
-        self.path = f"/api/v1/admin/users/{self.name}"
-
-    @property
-    def adapter(self) -> GiteaRegistry:
-        """The adapter for the plan as it is now."""
-        resolver, secret = credentials(self.aws, NAME, self.door.host, **self.credential)
-        document: JsonObject = {
-            "name": NAME,
-            "type": "gitea",
-            "endpoint": self.gitea.url,
-            "username": self.name,
-            "api": {"url": self.door.url, "login": {"secret": secret}, "timeout": "5s"},
-            **self.registry,
-        }
-        return GiteaRegistry(plan.GiteaRegistry.model_validate(document), resolver)
-
-    def problem(self, error: type[RekeyError] = Unfit) -> str:
-        """Return what the check finds, and see that it set nothing."""
-        with pytest.raises(error) as caught:
-            self.adapter.check()
-        assert self.door.sets(self.name) == []
-        return str(caught.value)
-
-    def administrator(self, *scopes: str) -> None:
-        """Let Rekey's own credential be an administrator's token with these scopes alone."""
-        name, password = f"admin-{secrets.token_hex(4)}", fresh().reveal()
-        self.gitea.add_user(name, password)
-        self.gitea.change_user(name, admin=True)
-        self.credential = {"token": self.gitea.token(name, password, scopes)}
-
-    def refusal(self, password: str) -> str:
-        """Return what the registry says to a password that its own rules decide about."""
-        adapter = self.adapter
-        adapter.prepare_reset()
-        answer = adapter.set(Password(password))
-        assert not adapter.took(answer)
-        refusal = adapter.refusal(answer)
-        assert refusal is not None
-        assert password not in refusal
-        assert self.gitea.lets_in(self.name, self.password.reveal())
-        return refusal
 
 
 @pytest.fixture(scope="module")
@@ -203,12 +149,12 @@ class TestCheck:
             "active": True,
             "prohibit_login": False,
         }
-        user.door.inject(faults.answer(Response.json(shown)), when=lambda it: it.method == "GET")
+        user.door.inject(faults.answer(Response.json(shown)), when=user.is_asked_about)
         assert "authentication source" in user.problem()
 
     @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"login": 5}', b'{"login": "x", "source_id": 0}'])
     def test_an_answer_that_is_no_user(self, user: User, body: bytes) -> None:
-        user.door.inject(faults.answer(Response(200, body)))
+        user.door.inject(faults.answer(Response(200, body)), when=user.is_asked_about)
         user.problem(Unintelligible)
 
     def test_what_answers_the_try_as_no_gitea_does(self, user: User) -> None:
@@ -270,7 +216,8 @@ class TestSet:
         adapter.prepare_reset()
         adapter.set(ours)
         (sent,) = [one for one in user.door.requests("PATCH", user.path) if set_in(one)]
-        assert json.loads(sent.body) == {"login_name": user.name, "source_id": 0, "password": ours.reveal()}
+        known = {"login_name": user.name, "source_id": 0, "must_change_password": False}
+        assert json.loads(sent.body) == {**known, "password": ours.reveal()}
 
     def test_what_gitea_has_as_login_name_is_kept(self, user: User) -> None:
         """It must be given, and is written: what stands there is given back."""
@@ -457,18 +404,20 @@ class TestWarnings:
         assert "could not be seen" in said
         assert "read:user" in said
 
-    def test_a_password_that_must_be_changed(self, user: User) -> None:
-        """The registry lets it in all the same, before and after."""
+    @pytest.mark.parametrize("known", [True, False])
+    def test_a_password_that_must_be_changed(self, user: User, *, known: bool) -> None:
+        """The registry lets it in all the same. Only the password shows it, and the reset lifts it in any case."""
         user.gitea.change_user(user.name, must_change_password=True)
         user.adapter.check()
         assert user.adapter.login(user.password).verdict is LoginVerdict.ACCEPTED
-        (said,) = user.adapter.warnings(user.password)
-        assert "`must_change_password`" in said
+        said = user.adapter.warnings(user.password if known else None)
+        assert ["`must_change_password`" in one and "the reset lifts that" in one for one in said] == [True] * known
         adapter, ours = user.adapter, user.adapter.candidate()
         adapter.prepare_reset()
         assert adapter.took(adapter.set(ours))
         assert adapter.login(ours).verdict is LoginVerdict.ACCEPTED
-        assert len(adapter.warnings(ours)) == 1, "setting it does not lift that"
+        assert list(adapter.warnings(ours)) == []
+        assert httpx.get(f"{user.gitea.url}/api/v1/user", auth=(user.name, ours.reveal())).status_code == 200
 
     def test_what_cannot_be_looked_at_hides_nothing_else(self, user: User) -> None:
         user.gitea.change_user(user.name, must_change_password=True)

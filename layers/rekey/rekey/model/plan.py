@@ -157,7 +157,10 @@ class RegistryPart(Part):
     """Host of the registry, as in `docker login HOST`."""
     username: Username
     repositories: tuple[Text, ...] | None = None
-    """Repositories whose tags and digests are compared before and after. Left out: all that the registry lists."""
+    """Repositories whose tags and digests are compared before and after. Left out: all that the registry lists.
+
+    Where the registry takes tokens, what one grants in the first five of them proves a password.
+    """
     token_host: Endpoint | None = None
     """Host of the registry's token server, where it is another one than `endpoint`. No other host gets a credential."""
     ca: Pem | None = None

@@ -1,7 +1,11 @@
 """Whether a registry takes a password: what the password opens or grants is read, and nothing that anybody has counts.
 
 https://distribution.github.io/distribution/spec/auth/token/: a token server may give a token to everybody, and to a
-wrong password too. So a token proves a password only by what it grants beyond anybody's.
+wrong password too. So a token proves a password only by what it grants beyond anybody's, in the plan's repositories or
+in what the registry itself asks for. A plan that names no repository leaves nothing to be granted where the registry
+asks for nothing either: there, and there alone, it counts that who shows no password gets no token.
+
+What an opaque token grants cannot be read, so it is tried: what it opens and anybody's does not, it grants.
 """
 
 import httpx
@@ -14,10 +18,16 @@ from rekey.model.verdict import LoginVerdict
 from rekey.registries.challenge import Challenge, offered, speaks_registry
 from rekey.registries.claims import Grants
 from rekey.registries.session import Session
-from rekey.registries.verdicts import CLOSED, REFUSED, anybody, no_token, of_password, undecided
-
-MOST_REPOSITORIES = 5
-"""Repositories of the plan that are looked at for one that is closed to anybody."""
+from rekey.registries.verdicts import (
+    CLOSED,
+    MOST_REPOSITORIES,
+    REFUSED,
+    anybody,
+    no_token,
+    nothing_more,
+    of_password,
+    undecided,
+)
 
 
 class DockerLogin:
@@ -27,6 +37,10 @@ class DockerLogin:
         self._session = session
         self._username = part.username
         self._repositories = (part.repositories or ())[:MOST_REPOSITORIES]
+        self._public: list[str] = []
+        """Where anybody may do as much as the password."""
+        self._barred: list[str] = []
+        """Where the password gives no right."""
 
     def ask(self, password: Password) -> Login:
         """Ask /v2/ with Basic where the registry takes it, else with a token of its token server."""
@@ -46,7 +60,7 @@ class DockerLogin:
         return http.basic(self._username, password)
 
     def _with_token(self, challenge: Challenge, password: Password) -> Login:
-        """Ask by what the token grants in the plan's repositories; without one by who else is given a token."""
+        """Ask by what the token grants; only where nothing could be granted by who else is given a token."""
         scope = challenge.parameters.get("scope")
         mine = self._session.token(challenge, scope, password)
         if mine.token is None:
@@ -58,35 +72,53 @@ class DockerLogin:
             found = self._in(challenge, repository, password)
             if found is not None:
                 return found
-        grants_nothing = scope is not None and mine.grants == Grants()
-        if self._session.token(challenge, scope, None).status in REFUSED and not grants_nothing:
-            return Login(LoginVerdict.ACCEPTED, "the token server gives a token for the password and none without it")
-        return anybody(f"may do as much in {self._named}" if self._named else "gets a token")
+        anybodys = self._session.token(challenge, scope, None)
+        if anybodys.token is None and anybodys.status not in REFUSED:
+            return undecided(anybodys.status, _WITHOUT)
+        if anybodys.token is None and mine.grants:
+            return Login(LoginVerdict.ACCEPTED, "the token server grants to the password what it grants to nobody else")
+        if self._repositories:
+            return nothing_more(self._public, self._barred, self._username)
+        if anybodys.token is not None:
+            return anybody("gets a token")
+        if scope is not None and mine.grants == Grants():
+            return Login(LoginVerdict.INCONCLUSIVE, _GRANTS_NOTHING)
+        return Login(LoginVerdict.ACCEPTED, _GIVEN)
 
     def _in(self, challenge: Challenge, repository: str, password: Password) -> Login | None:
         """Compare what the password opens in one repository with what everybody may do there.
 
-        None: it opens no more than that, which is no proof of anything.
+        None: it opens no more than that, which is no proof of anything; `_public` or `_barred` has it then.
         """
         scope = f"repository:{repository}:pull,push"
         mine, anybodys = self._session.token(challenge, scope, password), self._session.token(challenge, scope, None)
+        if mine.status == httpx.codes.FORBIDDEN:
+            self._barred.append(repository)
+            return None
         if mine.token is None:
             return no_token(mine)
         if anybodys.token is None and anybodys.status not in REFUSED:
-            return undecided(anybodys.status, "asking for a token without the password")
+            return undecided(anybodys.status, _WITHOUT)
         granted = mine.grants
         if granted is not None:
-            more = granted - (anybodys.grants or Grants())
-            actions = sorted(action for _, name, action in more if name == repository)
-            said = f"the password grants {', '.join(actions)} of {repository}"
-            return Login(LoginVerdict.ACCEPTED, said) if actions else None
+            here = frozenset(one for one in granted if one[1] == repository)
+            actions = sorted(action for _, _, action in here - (anybodys.grants or Grants()))
+            if actions:
+                said = f"the password grants {', '.join(actions)} of {repository}"
+                return Login(LoginVerdict.ACCEPTED, said)
+            (self._public if here else self._barred).append(repository)
+            return None
         path = f"/v2/{repository}/tags/list"
         closed = self._session.ask(path, authorization=anybodys.authorization)
         if closed.status_code == httpx.codes.OK:
+            self._public.append(repository)
             return None
         if closed.status_code not in CLOSED:
             return undecided(closed.status_code, f"listing the tags of {repository} without the password")
-        return _opened(self._session.ask(path, authorization=mine.authorization), repository)
+        found = _opened(self._session.ask(path, authorization=mine.authorization), repository)
+        if found is None:
+            self._barred.append(repository)
+        return found
 
     def _where_public(self, password: Password) -> Login:
         """Ask in the plan's repositories, where the registry lets anybody in at /v2/."""
@@ -94,6 +126,7 @@ class DockerLogin:
             path = f"/v2/{repository}/tags/list"
             closed = self._session.ask(path)
             if closed.status_code == httpx.codes.OK:
+                self._public.append(repository)
                 continue
             if closed.status_code != httpx.codes.UNAUTHORIZED:
                 return undecided(closed.status_code, f"listing the tags of {repository} without the password")
@@ -108,14 +141,21 @@ class DockerLogin:
             found = self._in(challenge, repository, password)
             if found is not None:
                 return found
-        return anybody(f"may list the tags of {self._named}" if self._named else "may GET /v2/")
-
-    @property
-    def _named(self) -> str:
-        return ", ".join(self._repositories)
+        if self._repositories:
+            return nothing_more(self._public, self._barred, self._username)
+        return anybody("may GET /v2/")
 
 
 _WITH_PASSWORD = "GET /v2/ with the password"  # noqa: S105 (words)
+_WITHOUT = "asking for a token without the password"
+_GIVEN = (
+    "the token server gives a token for the password and none without it. What it grants was not read: the plan names "
+    "no `repositories`"
+)
+_GRANTS_NOTHING = (
+    "the token server grants the password nothing of what the registry asks for, so this proves nothing: name a "
+    "private repository in the plan's `repositories`"
+)
 
 
 def _opened(response: httpx.Response, repository: str) -> Login | None:

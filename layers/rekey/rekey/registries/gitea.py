@@ -10,12 +10,15 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 
-from rekey.contracts import Answer, TakesPassword
+from rekey.contracts import Answer, Login, TakesPassword
 from rekey.errors import NotSent, RekeyError, Unfit
 from rekey.model import plan
 from rekey.model.password import Password
+from rekey.model.verdict import LoginVerdict
+from rekey.registries import gitea_basic
 from rekey.registries.candidates import DIGIT, LOWER, SPECIAL, UPPER, Rules
 from rekey.registries.gitea_api import User, Users
+from rekey.registries.gitea_client import Client
 from rekey.registries.oci import OciRegistry
 from rekey.registries.open_repositories import open_to_anybody
 from rekey.secrets import Secrets
@@ -65,6 +68,7 @@ class GiteaRegistry(OciRegistry, TakesPassword):
         super().__init__(part, secrets)
         self.alphabet = _RULES.alphabet(part.alphabet.alphabet())
         self._users = Users(part.api, part.username, secrets)
+        self._client = Client(part.api, secrets)
         self.reset_timeout = part.api.timeout
         self.settle = part.api.settle
 
@@ -74,9 +78,11 @@ class GiteaRegistry(OciRegistry, TakesPassword):
         owner = self._users.owner()
         if owner is not None and owner.casefold() == self._part.username.casefold():
             raise Unfit("the credential in `api.login` is the password that rotates: name another site administrator's")
+        if gitea_basic.is_off(self._client):  # first: it may be what the credential needs, too
+            raise Unfit(gitea_basic.BASIC_OFF)
         user = self._users.user()
         self._users.may_set()  # first: to anybody but an administrator every user looks inactive
-        problem = _unusable(user)
+        problem = self._unusable(user)
         if problem:
             raise Unfit(f"the user {self._part.username} {problem}")
 
@@ -94,8 +100,11 @@ class GiteaRegistry(OciRegistry, TakesPassword):
     def _open_to_anybody(self, _password: Password | None) -> str:
         with self._session(_LOOK_WITHIN) as session:
             public = open_to_anybody(session, self._part)
-        what = f"anybody may pull {_some(public)} without a password: set the owner's visibility to private"
-        return what if public else ""
+        owner = "set the owner's visibility to private"
+        said = [f"anybody may pull {_some(public.names)} without a password: {owner}"] if public.names else []
+        if public.unseen:
+            said.append(f"not every repository was looked at for being open to anybody: {public.unseen}")
+        return "; ".join(said)
 
     def _tokens(self, password: Password | None) -> str:
         tokens = self._users.tokens_that_open_the_registry(password)
@@ -115,16 +124,32 @@ class GiteaRegistry(OciRegistry, TakesPassword):
             return ""
         return (
             f"{self._part.username} must change its password at the next sign-in (`must_change_password`). The "
-            "registry lets it in all the same; whoever follows that request makes another password than Rekey's"
+            "registry lets it in all the same; the reset lifts that, or whoever follows it would make another password "
+            "than Rekey's"
         )
 
     def healthy(self) -> bool:
         """Whether both the registry and its API answer well, and the user would be let in with its password."""
         try:
-            user = self._users.user()
+            kept_out = self._unusable(self._users.user()) or gitea_basic.is_off(self._client)
         except RekeyError:
             return False
-        return not _unusable(user) and super().healthy()
+        return not kept_out and super().healthy()
+
+    def login(self, password: Password) -> Login:
+        """Ask as every registry is asked. What is refused for want of a second factor alone is no wrong password.
+
+        To see that the API is asked as well, which locks no account.
+        """
+        said = super().login(password)
+        if said.verdict is not LoginVerdict.REFUSED:
+            return said
+        try:
+            right = gitea_basic.is_right_but_not_enough(self._client, self._part.username, password)
+        except RekeyError:
+            return said
+        why = f"the password is right, and the user {self._part.username} {gitea_basic.SECOND_FACTOR}"
+        return Login(LoginVerdict.INCONCLUSIVE, why) if right else said
 
     def prepare_reset(self) -> None:
         """Fetch the credential, and what of the user the call has to say once more."""
@@ -157,9 +182,12 @@ class GiteaRegistry(OciRegistry, TakesPassword):
         login = _document(answer.body).get("login")
         return answer.status == 200 and isinstance(login, str) and self._users.is_called(login)  # noqa: PLR2004
 
+    def _unusable(self, user: User) -> str:
+        """Return why a new password would let nobody in; empty where it would. Raises as `check` does."""
+        return _closed_to(user) or (gitea_basic.SECOND_FACTOR if self._users.asks_for_totp() else "")
 
-def _unusable(user: User) -> str:
-    """Return why a new password would let nobody in; empty where it would."""
+
+def _closed_to(user: User) -> str:
     if user.source_id:
         return (
             "signs in through an authentication source of Gitea's (LDAP, OAuth2 and so on), which keeps its password: "

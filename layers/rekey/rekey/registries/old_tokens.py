@@ -19,9 +19,8 @@ from rekey.model.plan import RegistryPart
 from rekey.model.verdict import LoginVerdict
 from rekey.registries.challenge import Challenge, offered
 from rekey.registries.claims import end_of
-from rekey.registries.docker_login import MOST_REPOSITORIES
 from rekey.registries.session import Session, TokenAnswer, moment_of
-from rekey.registries.verdicts import CLOSED, REFUSED, anybody, undecided
+from rekey.registries.verdicts import CLOSED, MOST_REPOSITORIES, REFUSED, anybody, undecided
 
 _NO_MORE = REFUSED | {httpx.codes.BAD_REQUEST}
 """What a refresh token that is dead is answered: OAuth2 says 400 (RFC 6749, section 5.2)."""

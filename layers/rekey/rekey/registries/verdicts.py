@@ -1,5 +1,7 @@
 """What an answer of a registry or of its token server says of a password or of a token, and what it does not say."""
 
+from collections.abc import Sequence
+
 import httpx
 
 from rekey.contracts import Login
@@ -7,11 +9,14 @@ from rekey.model.verdict import LoginVerdict
 from rekey.registries.challenge import challenges, speaks_registry
 from rekey.registries.session import TokenAnswer
 
+MOST_REPOSITORIES = 5
+"""Repositories of the plan that are looked at for one that is closed to anybody."""
 REFUSED = frozenset({httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN})
 CLOSED = REFUSED | {httpx.codes.NOT_FOUND}
 """What who may not see a repository is answered: some registries do not even say that it is there."""
 _LOCKED = frozenset({httpx.codes.LOCKED, httpx.codes.TOO_MANY_REQUESTS})
 _NOT_NOW = frozenset({httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_EARLY})
+_WHERE = f"among the first {MOST_REPOSITORIES} of the plan's `repositories`"
 
 
 def of_password(response: httpx.Response, doing: str) -> Login:
@@ -35,8 +40,24 @@ def no_token(answer: TokenAnswer) -> Login:
 
 def anybody(may: str) -> Login:
     """Return that nothing is proven by what everybody may do."""
-    hint = "name a private repository in the plan's `repositories`, and this can be told apart"
+    hint = f"name a private repository {_WHERE}, and this can be told apart"
     return Login(LoginVerdict.INCONCLUSIVE, f"anybody {may} without a password, so this proves nothing: {hint}")
+
+
+def nothing_more(public: Sequence[str], barred: Sequence[str], username: str) -> Login:
+    """Return that the password opened no more than anybody does in any repository that was looked at.
+
+    `public`: those where anybody may do as much; `barred`: those where the password gives no right at all.
+    """
+    if not barred:
+        return anybody(f"may do as much in {', '.join(public)}")
+    said = f"the password gives no right in {', '.join(barred)}"
+    if public:
+        said += f", and anybody may do as much in {', '.join(public)}"
+    hint = (
+        f"give {username} the right to pull from {barred[0]}, or name a private repository where it has that {_WHERE}"
+    )
+    return Login(LoginVerdict.INCONCLUSIVE, f"{said}, so this proves nothing: {hint}")
 
 
 def undecided(status: int, doing: str) -> Login:
