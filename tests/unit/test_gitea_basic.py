@@ -130,9 +130,6 @@ class TestBasicIsOff:
         assert not user.gitea.lets_in(user.name, user.password.reveal()), "so it is"
         assert "`ENABLE_BASIC_AUTHENTICATION = true`" in user.problem()
 
-    def test_no_refusal_counts_then(self, aws: AwsSandbox, closed: GiteaDoor) -> None:
-        assert not User(aws, closed).adapter.healthy()
-
     def test_nobodys_password_is_what_is_shown(self, user: User) -> None:
         """A wrong one of the user's might lock an account, where another source keeps it."""
         before = len(user.door.requests())
@@ -140,6 +137,12 @@ class TestBasicIsOff:
         shown = [one for one in user.door.requests()[before:] if asks_as_a_user(one)]
         assert len(shown) == 1
         assert user.password.reveal() not in repr(shown)
+
+    def test_it_is_asked_before_the_reset_alone(self, user: User) -> None:
+        """Each time is a failed login in Gitea's log, and there is who bans addresses for those."""
+        before = len(user.door.requests())
+        assert user.adapter.healthy()
+        assert [one for one in user.door.requests()[before:] if asks_as_a_user(one)] == []
 
     def test_where_only_who_signs_in_may_look(self, user: User) -> None:
         """REQUIRE_SIGNIN_VIEW has words of its own for it."""

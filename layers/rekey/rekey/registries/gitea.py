@@ -131,7 +131,7 @@ class GiteaRegistry(OciRegistry, TakesPassword):
     def healthy(self) -> bool:
         """Whether both the registry and its API answer well, and the user would be let in with its password."""
         try:
-            kept_out = self._unusable(self._users.user()) or gitea_basic.is_off(self._client)
+            kept_out = self._unusable(self._users.user())  # not whether Basic is off: asking that is a failed login
         except RekeyError:
             return False
         return not kept_out and super().healthy()
