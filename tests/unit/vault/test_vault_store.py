@@ -107,10 +107,12 @@ class TestCandidates:
         left = [case.vault.fields(f"rekey/{case.path}/{name}")["generation"] for name in waiting(case)]
         assert sorted(left) == [2, 3]
 
-    def test_a_candidate_that_vault_does_not_take_is_no_delay(self, case: VaultCase) -> None:
+    def test_a_candidate_that_vault_does_not_take_is_told_from_one_that_cannot_be_read_back(
+        self, case: VaultCase
+    ) -> None:
         refused = faults.answer(Response.json({"errors": ["no"]}, 400))
         case.vault.door.inject(refused, when=asks("POST", f"/data/rekey/{case.path}/"), times=None)
-        with pytest.raises(Unfit, match="does not take the write, though nothing is there"):
+        with pytest.raises(Unreachable, match="did not take the candidate, though none is there"):
             case.store.stage(candidate(), token())
 
     def test_staging_again_after_promoting_makes_no_second_copy(self, case: VaultCase) -> None:

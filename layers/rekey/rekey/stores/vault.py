@@ -106,8 +106,11 @@ class VaultStore:
             if _token_in(kept) != token:
                 taken = engine.write(self._candidate(token), _fields(candidate, token), 0)
                 kept = engine.read(self._candidate(token))
-                if kept is None and not taken:
-                    raise self._not_taken("though nothing is there")
+                if kept is None and not taken:  # the reset is over: asked again, whatever it was
+                    raise Unreachable(
+                        f"{self._what}: Vault did not take the candidate, though none is there: see Vault's audit log "
+                        "if this goes on"
+                    )
             found = self._stored(kept)
         if found is None:
             raise Unreachable(f"{self._what}: the candidate that was just written cannot be read back yet")
@@ -175,7 +178,7 @@ class VaultStore:
         now = engine.read(self._part.path)
         # Vault says the same of every request that it does not take: whether somebody was faster is looked at.
         if (now.number if now else 0) == number:
-            raise self._not_taken("though nobody else wrote")
+            raise Unfit(f"{self._what}: Vault does not take the write, though nobody else wrote: see Vault's audit log")
         return False
 
     def _tidy_up(self, engine: Engine, version: StoreVersion, *, proven: bool) -> None:
@@ -248,9 +251,6 @@ class VaultStore:
 
     def _candidate(self, token: str) -> str:
         return f"{self._folder}/{token}"
-
-    def _not_taken(self, though: str) -> Unfit:
-        return Unfit(f"{self._what}: Vault does not take the write, {though}: see Vault's audit log")
 
     def _gone(self, version: StoreVersion) -> NotFound:
         return NotFound(f"{self._what} has no version {version} (any more)")
