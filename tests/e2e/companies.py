@@ -1,6 +1,7 @@
 """Sets companies up for these tests: behind the door, with a reset call that is given up after seconds.
 
-REKEY_STORE=vault in the environment has all of them keep their passwords in Vault.
+REKEY_STORE=vault in the environment has all of them keep their passwords in Vault, REKEY_CLUSTER=kube-apiserver all of
+them have their pull secrets in a real cluster.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from tests.sandbox.company import Company, ImageRegistry, Kind
     from tests.sandbox.company_store import StoreKind
     from tests.sandbox.wire import Json, JsonObject
-    from tests.sandbox.world import World
+    from tests.sandbox.world import ClusterKind, World
 
 STORE: StoreKind = "vault" if os.environ.get("REKEY_STORE") == "vault" else "secrets-manager"
+CLUSTER: ClusterKind = "kube-apiserver" if os.environ.get("REKEY_CLUSTER") == "kube-apiserver" else "simulator"
 about_secrets_manager = pytest.mark.skipif(STORE != "secrets-manager", reason="it is about Secrets Manager")
 _numbers = itertools.count(1)
 

@@ -58,9 +58,14 @@ def world(tmp_path_factory: pytest.TempPathFactory, webhook_key: str) -> Iterato
     """Open the world; in the end, see that AWS would have allowed every call that a function made in any test."""
     if companies.STORE == "vault":
         require("vault")
+    if companies.CLUSTER == "kube-apiserver":
+        require("kube-apiserver")
+        require("etcd")
     # Starting a process costs more than half a second: four of a function race as well as ten.
     settings = HostSettings(concurrency=4, fork=True)
-    with World(tmp_path_factory.mktemp("world"), OVERRIDES, settings, store=companies.STORE) as world:
+    with World(
+        tmp_path_factory.mktemp("world"), OVERRIDES, settings, store=companies.STORE, cluster=companies.CLUSTER
+    ) as world:
         world.put_credential("rekey/webhook-soc", "*", "*", key=webhook_key)
         yield world
         denied = iam.forbidden(iam.rights_of(world.cloud.template), iam.made_in(world.cloud, world.cloud.requests))

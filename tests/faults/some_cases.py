@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from tests.faults.campaign import cases, recording, running, table
 from tests.faults.campaign.outcome import Target
 from tests.faults.campaign.points import Kind, Point, Role
-from tests.faults.campaign.setting import HOST, OVERRIDES
-from tests.sandbox.world import World
+from tests.faults.campaign.setting import world_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ def run_some(
     folder: Path, target: Target, choose: Callable[[Sequence[Point]], list[Case]] = cases.representative
 ) -> Campaign:
     """Return the points that a recording found, and what came of the cases that `choose` picks."""
-    with World(folder, OVERRIDES, HOST, store=target.store) as world:
+    with world_of(target, folder) as world:
         points = recording.record(world, "recorded", target.registry)
         return points, running.run_in(world, choose(points), at_once=6, kind=target.registry)
 

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.campaign import recording, running
+from tests.faults.campaign.outcome import Target
 from tests.faults.campaign.points import Case, Kind, Strike, kinds_of
-from tests.faults.campaign.setting import HOST, OVERRIDES
-from tests.sandbox.world import World
+from tests.faults.some_cases import run_some
 from tests.servers.requirement import require
 
 if TYPE_CHECKING:
@@ -27,14 +26,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Result]:
     """Return what came of everything that can go wrong at a PUT, and of some of it at what comes before and after."""
     for name in ("registry", "kube-apiserver", "etcd"):
         require(name)
-    with World(tmp_path_factory.mktemp("campaign"), OVERRIDES, HOST, cluster="kube-apiserver") as world:
-        points = [point for point in recording.record(world, "recorded") if point.server == "kubernetes"]
-        return running.run_in(world, chosen(points), at_once=6)
+    return run_some(tmp_path_factory.mktemp("campaign"), Target(cluster="kube-apiserver"), chosen)[1]
 
 
 def chosen(points: Sequence[Point]) -> list[Case]:
     """Return the cases: every fault at the first PUT, and some at the first of each other request."""
-    firsts = {(point.task.call, point.operation.partition(" ")[0]): point for point in reversed(points)}
+    of_it = [point for point in points if point.server == "kubernetes"]
+    firsts = {(point.task.call, point.operation.partition(" ")[0]): point for point in reversed(of_it)}
     assert {call for call, _ in firsts} == {"prepare", "deliver", "verify"}
     strikes = [
         Strike(point, kind)

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 from tests.faults.campaign import cases, outcome, recording, running, table
 from tests.faults.campaign.outcome import Target
-from tests.faults.campaign.setting import HOST, OVERRIDES
-from tests.sandbox.world import World
+from tests.faults.campaign.setting import world_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print the table, and return 1 where anything is not as it has to be."""
     options = _options(arguments)
     began = time.monotonic()
-    target = Target(options.registry, options.store)
+    target = Target(options.registry, options.store, options.cluster)
     points = _recorded(target)
     seed = options.seed if options.seed is not None else secrets.randbelow(2**31)
     chosen = cases.pairs(points, options.pairs, random.Random(seed)) if options.pairs else cases.singles(points)  # noqa: S311
@@ -74,6 +73,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the double faults; printed where it is not given")
     parser.add_argument("--registry", choices=["cloudraya", "harbor", "gitea"], default="cloudraya")
     parser.add_argument("--store", choices=["secrets-manager", "vault"], default="secrets-manager")
+    parser.add_argument("--cluster", choices=["simulator", "kube-apiserver"], default="simulator")
     parser.add_argument("--only", metavar="PATTERN", help="run the cases whose text the regular expression is found in")
     parser.add_argument("--resume", action="store_true", help="keep what out/faults.json has, and run what it has not")
     parser.add_argument("--at-most", type=int, metavar="N", help="run the first N of these cases")
@@ -84,7 +84,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _recorded(target: Target) -> list[Point]:
-    with tempfile.TemporaryDirectory() as folder, World(Path(folder), OVERRIDES, HOST, store=target.store) as world:
+    with tempfile.TemporaryDirectory() as folder, world_of(target, Path(folder)) as world:
         points, sometimes = recording.record_thrice(world, target.registry)
     for point in sometimes:
         table.say(f"left out, since not every rotation comes there: {point}")

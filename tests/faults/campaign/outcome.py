@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from tests.sandbox.company import Kind
     from tests.sandbox.company_store import StoreKind
+    from tests.sandbox.world import ClusterKind
 
 FORMAT = 3
 NOT_REACHED = "the point was never reached"
@@ -20,13 +21,15 @@ NOT_REACHED = "the point was never reached"
 
 @dataclass(frozen=True)
 class Target:
-    """What the faults strike: a registry of a type, whose password is in a store."""
+    """What the faults strike: a registry of a type, the store of its password, the cluster among the consumers."""
 
     registry: Kind = "cloudraya"
     store: StoreKind = "secrets-manager"
+    cluster: ClusterKind = "simulator"
 
     def __str__(self) -> str:
-        return self.registry if self.store == "secrets-manager" else f"{self.registry}, {self.store}"
+        usual = {"secrets-manager", "simulator"}
+        return ", ".join([self.registry, *(one for one in (self.store, self.cluster) if one not in usual)])
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from tests.faults.campaign import canaries, checks, recovery, table
 from tests.faults.campaign.outcome import NOT_REACHED, Outcome, Target
 from tests.faults.campaign.points import OF_THE_MACHINE, Case, Strike
-from tests.faults.campaign.setting import HOST, OVERRIDES, Setting
+from tests.faults.campaign.setting import Setting, world_of
 from tests.faults.campaign.stops import Stop
 from tests.faults.campaign.strikes import Struck
-from tests.sandbox.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.sandbox.company import Kind
+    from tests.sandbox.world import World
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Result:
 
 def run(cases: Sequence[Case], at_once: int, target: Target) -> list[Result]:
     """Run the cases in a world of their own, `at_once` at a time; each that went wrong is printed at once."""
-    with tempfile.TemporaryDirectory() as folder, World(Path(folder), OVERRIDES, HOST, store=target.store) as world:
+    with tempfile.TemporaryDirectory() as folder, world_of(target, Path(folder)) as world:
         return run_in(world, cases, at_once, target.registry)
 
 

@@ -20,17 +20,19 @@ from tests.sandbox.harbor_robots import made_up
 from tests.sandbox.lambdas import HostSettings
 from tests.sandbox.registry_proxy import RegistryProxy, shown
 from tests.sandbox.wire import Request
+from tests.sandbox.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from types import TracebackType
 
+    from tests.faults.campaign.outcome import Target
     from tests.sandbox.aws_faults import AwsRequest
     from tests.sandbox.company import Kind
     from tests.sandbox.http_server import HttpServer
     from tests.sandbox.lambdas import AtWork
     from tests.sandbox.wire import Json
-    from tests.sandbox.world import World
 
 OVERRIDES = {
     **{f"{function}Timeout": "12" for function in ("Begin", "Reset", "Distribute", "Verify", "Report")},
@@ -46,6 +48,11 @@ _LIMITS = {"timeout": "2s", "settle": "1s"}
 _setting_up = threading.Lock()  # the simulators take new accounts one at a time
 _CANDIDATE = re.compile(r"/[0-9a-f]{64}\b")
 """The end of a candidate's path in Vault."""
+
+
+def world_of(target: Target, folder: Path) -> World:
+    """Return the world in which a target's faults strike, not opened yet."""
+    return World(folder, OVERRIDES, HOST, store=target.store, cluster=target.cluster)
 
 
 class Setting:

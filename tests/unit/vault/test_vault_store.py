@@ -107,9 +107,7 @@ class TestCandidates:
         left = [case.vault.fields(f"rekey/{case.path}/{name}")["generation"] for name in waiting(case)]
         assert sorted(left) == [2, 3]
 
-    def test_a_candidate_that_vault_does_not_take_is_said_so(
-        self, case: VaultCase
-    ) -> None:
+    def test_a_candidate_that_vault_does_not_take_is_said_so(self, case: VaultCase) -> None:
         refused = faults.answer(Response.json({"errors": ["no"]}, 400))
         case.vault.door.inject(refused, when=asks("POST", f"/data/rekey/{case.path}/"), times=None)
         with pytest.raises(Unreachable, match="did not take the candidate, though none is there"):
