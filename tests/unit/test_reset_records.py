@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rekey import runtime
+from rekey.errors import Unreachable
 from rekey.model.password import Password
 from rekey.model.request import Reason, Request
 from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, CallEnd, Phase
@@ -137,6 +138,43 @@ class TestStore:
         assert place.reset().outcome is Outcome.STOPPED
         assert "the store has had generation 4 by now" in place.rotation.problems[0]
         assert place.api.made == []
+
+    @pytest.mark.parametrize("overtaken", [False, True])
+    def test_a_candidate_that_is_gone_is_staged_again_unless_a_later_one_removed_it(
+        self, place: Place, *, overtaken: bool
+    ) -> None:
+        """The answer lies in the escrow still: nobody has to reset for it."""
+        client: Any = place.opened.aws.client("secretsmanager")
+        later = {"registry": place.name, "username": place.name, "password": "theirs", "generation": 4}
+
+        def is_of(request: aws_faults.AwsRequest, words: bytes) -> bool:
+            return words in request.body and place.name.encode() in request.body
+
+        moves: list[str] = []
+
+        def changed(request: aws_faults.AwsRequest, act: aws_faults.Act) -> aws_faults.Answer:
+            moves.append(request.operation)
+            if overtaken:
+                client.put_secret_value(SecretId=f"registries/{place.name}", SecretString=json.dumps(later))
+            return aws_faults.refuse("InvalidParameterException")(request, act)
+
+        move = "secretsmanager:UpdateSecretVersionStage"
+        place.opened.aws.faults.add(move, changed, where=lambda one: is_of(one, b"AWSCURRENT"))
+        gone = place.opened.aws.faults.add(
+            "secretsmanager:GetSecretValue",
+            aws_faults.refuse("ResourceNotFoundException"),
+            where=lambda one: bool(moves) and is_of(one, b'"VersionId"'),
+        )
+        if overtaken:
+            assert place.reset().outcome is Outcome.NEEDS_ATTENTION
+            assert attempts(place)[0].outcome is AttemptOutcome.SUPERSEDED
+        else:
+            with pytest.raises(Unreachable, match="it is staged again"):
+                place.reset()
+            assert place.stored == place.first
+            assert place.reset().next is Next.DELIVER
+            assert [place.stored] == place.api.made
+        assert gone.struck
 
     def test_a_candidate_of_an_earlier_reading_is_found(self, opened: BareStack) -> None:
         """The escrow refused the answer, so what was staged is the only copy; a person resumes: another reading."""

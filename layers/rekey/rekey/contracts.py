@@ -258,7 +258,8 @@ class Store(Protocol):
 
         What the registry has not accepted yet (`proven` is false) is marked before it is in force, where its readers
         can see it. Already in force is success. Raises Superseded where a higher generation is or was in force,
-        Conflict where others keep writing.
+        NotFound where the version is gone (whoever promoted a higher one may have removed it), Conflict where others
+        keep writing.
         """
 
     def mark_proven(self, version: StoreVersion) -> None:

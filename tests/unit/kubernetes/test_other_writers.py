@@ -63,6 +63,20 @@ def test_a_secret_that_is_deleted_meanwhile_is_said_to_be_gone(
     assert "the secret shop/pull is gone: create it, then deliver again" in receipt.reason
 
 
+@pytest.mark.usefixtures("usual")
+def test_a_write_that_is_answered_404_while_the_secret_is_there_fails(
+    world: World, server: KubernetesCluster, cluster: ServerCluster
+) -> None:
+    """Something else is missing there: writing again would find the same."""
+    missing = Response.json({"kind": "Status", "reason": "NotFound", "code": 404}, 404)
+    server.inject(faults.answer(missing), when=is_put, times=None)
+    before = server.auths("shop", "pull")
+    receipt = deliver(world, part(cluster))
+    assert receipt.outcome is ConsumerOutcome.FAILED
+    assert "answered 404 to: update the secret shop/pull" in receipt.reason
+    assert server.auths("shop", "pull") == before
+
+
 def test_a_secret_made_immutable_meanwhile_stays_as_it_is(
     world: World, server: KubernetesCluster, cluster: ServerCluster, usual: JsonObject
 ) -> None:

@@ -22,8 +22,10 @@ from tests.sandbox.vault_policy import least_policy, without
 from tests.sandbox.wire import Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rekey.contracts import Store
-    from tests.sandbox.wire import Predicate, Request
+    from tests.sandbox.wire import Act, Predicate, Request
 
 
 def put_in_force(store: Store, generation: int) -> StoreVersion:
@@ -93,6 +95,13 @@ class TestCandidates:
         case.store.stage(candidate(), under)
         assert waiting(case) == [under]
         assert case.reader_sees() is None
+
+    def test_one_that_is_gone_is_not_called_superseded_by_an_earlier_one(self, case: VaultCase) -> None:
+        put_in_force(case.store, 1)
+        version = case.store.stage(candidate(2), token())
+        case.vault.call("DELETE", f"{case.vault.mount}/metadata/rekey/{case.path}/{version}")
+        with pytest.raises(NotFound, match=rf"has no version {version}"):
+            case.store.promote(version, None)
 
     def test_promoting_removes_it(self, case: VaultCase) -> None:
         """The live password is in one place."""
@@ -235,7 +244,7 @@ class TestTwoWriters:
                 together: threading.Barrier = together,
             ) -> None:
                 together.wait()
-                with suppress(Superseded):
+                with suppress(Superseded, NotFound):  # whoever is first may have removed the other's candidate
                     stores[number].promote(versions[number], None)
 
             with ThreadPoolExecutor(2) as pool:
@@ -245,8 +254,8 @@ class TestTwoWriters:
 
     def test_nor_do_two_people_or_one_who_deletes(self, case: VaultCase) -> None:
         """The versions before say what was in force, not the fields of the latest one."""
-        late = case.store.stage(candidate(2), token())
         put_in_force(case.store, 3)
+        late = case.store.stage(candidate(2), token())
         for password in ("by-hand", "by-another"):
             case.put_by_hand("prod", password)
         with pytest.raises(Superseded, match="holds generation 3"):
@@ -271,7 +280,7 @@ class TestTwoWriters:
             other.promote(higher, None)
 
         case.vault.door.inject(faults.call(be_faster), when=writes(case))
-        with pytest.raises(Superseded, match=rf"holds generation 3, and version {late} is gone"):
+        with pytest.raises(NotFound, match=rf"has no version {late}"):
             case.store.promote(late, None)
         assert (case.reader_sees() or {})["version"] == higher
 
@@ -351,6 +360,18 @@ class TestWhatNobodyHasTried:
         case.store.promote(version, None)
         assert not case.reader_is_warned()
 
+    @pytest.mark.parametrize("lost", [faults.drop(acted=True), faults.gateway_page(acted=True)])
+    def test_it_stays_marked_where_the_answer_to_its_write_is_lost(
+        self, case: VaultCase, lost: Callable[[Request, Act], Response]
+    ) -> None:
+        """The request is made again, and refused: what it was to do is done."""
+        put_in_force(case.store, 1)
+        version = case.store.stage(candidate(2), token())
+        case.vault.door.inject(lost, when=writes(case))
+        case.store.promote(version, None, proven=False)
+        assert (case.reader_sees() or {})["version"] == version
+        assert case.reader_is_warned()
+
     def test_a_mark_that_was_left_goes_when_it_is_promoted_as_proven(self, case: VaultCase) -> None:
         put_in_force(case.store, 1)
         version = case.store.stage(candidate(2), token())
@@ -372,7 +393,7 @@ class TestWhatNobodyHasTried:
             other.promote(higher, None)
 
         case.vault.door.inject(faults.call(be_faster), when=asks("PATCH", f"/metadata/{case.path}$"))
-        with pytest.raises(Superseded):
+        with pytest.raises(NotFound):
             case.store.promote(late, None, proven=False)
         assert not case.reader_is_warned()
 

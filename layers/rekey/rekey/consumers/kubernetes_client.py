@@ -98,7 +98,10 @@ class KubernetesClient:
             case 401:
                 raise CredentialUnusable(f"{said}: it does not know us: {self._access.mend}")
             case 403:
-                raise Denied(f"{said}: allow it by a Role, or see which admission rule refuses it")
+                raise Denied(
+                    f"{said}: allow it by a Role in that namespace (one that is missing is answered so too), or see "
+                    "which admission rule refuses it"
+                )
             case 404:
                 raise NotFound(f"{said}: it does not exist")
             case 409:

@@ -123,27 +123,37 @@ class DockerLogin:
     def _where_public(self, password: Password) -> Login:
         """Ask in the plan's repositories, where the registry lets anybody in at /v2/."""
         for repository in self._repositories:
-            path = f"/v2/{repository}/tags/list"
-            closed = self._session.ask(path)
-            if closed.status_code == httpx.codes.OK:
-                self._public.append(repository)
-                continue
-            if closed.status_code != httpx.codes.UNAUTHORIZED:
-                return undecided(closed.status_code, f"listing the tags of {repository} without the password")
-            if offered(closed, "basic") is not None:
-                answer = self._session.ask(path, authorization=self._basic(password))
-                if answer.status_code == httpx.codes.UNAUTHORIZED:
-                    return Login(LoginVerdict.REFUSED, f"GET {path} with the password answered 401")
-                return _opened(answer, repository) or undecided(answer.status_code, f"GET {path} with the password")
-            challenge = offered(closed, "bearer")
-            if challenge is None:
-                return Login(LoginVerdict.INCONCLUSIVE, f"GET {path} asks neither for Basic nor for a token")
-            found = self._in(challenge, repository, password)
+            found = self._in_closed(repository, password)
             if found is not None:
                 return found
         if self._repositories:
             return nothing_more(self._public, self._barred, self._username)
         return anybody("may GET /v2/")
+
+    def _in_closed(self, repository: str, password: Password) -> Login | None:
+        """Return what a repository says of the password; None as `_in` does."""
+        path = f"/v2/{repository}/tags/list"
+        closed = self._session.ask(path)
+        if closed.status_code == httpx.codes.OK:
+            self._public.append(repository)
+            return None
+        if closed.status_code == httpx.codes.NOT_FOUND:
+            self._barred.append(repository)
+            return None
+        if closed.status_code != httpx.codes.UNAUTHORIZED:
+            return undecided(closed.status_code, f"listing the tags of {repository} without the password")
+        if offered(closed, "basic") is None:
+            challenge = offered(closed, "bearer")
+            if challenge is None:
+                return Login(LoginVerdict.INCONCLUSIVE, f"GET {path} asks neither for Basic nor for a token")
+            return self._in(challenge, repository, password)
+        answer = self._session.ask(path, authorization=self._basic(password))
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            return Login(LoginVerdict.REFUSED, f"GET {path} with the password answered 401")
+        found = _opened(answer, repository)
+        if found is None:
+            self._barred.append(repository)
+        return found
 
 
 _WITH_PASSWORD = "GET /v2/ with the password"  # noqa: S105 (words)

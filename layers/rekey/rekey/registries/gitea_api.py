@@ -164,4 +164,5 @@ class Users:
 
 
 def _opens_the_registry(scopes: object) -> bool:
-    return isinstance(scopes, list) and not _OPENS_THE_REGISTRY.isdisjoint(map(str, scopes))
+    """Whether a token with these scopes may pull. Before Gitea 1.20 none are shown, and every token may."""
+    return not isinstance(scopes, list) or not _OPENS_THE_REGISTRY.isdisjoint(map(str, scopes))

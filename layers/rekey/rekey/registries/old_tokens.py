@@ -32,8 +32,8 @@ class _Trial:
 
     challenge: Challenge
     scope: str | None
-    path: str
-    """What is opened to nobody without a password."""
+    paths: Sequence[str]
+    """What is opened to nobody without a password. Not all of it need be open to the plan's user."""
     new: Password = field(repr=False)
 
 
@@ -91,16 +91,19 @@ class OldTokens:
         asked = [f"repository:{repository}:pull" for repository in self._repositories]
         return " ".join(asked) or challenge.parameters.get("scope")
 
-    def _closed(self, challenge: Challenge, scope: str | None) -> str | Login:
+    def _closed(self, challenge: Challenge, scope: str | None) -> Sequence[str] | Login:
         """Return what nobody opens without a password, or what is to be said where there is no such thing."""
         anybodys = self._session.token(challenge, scope, None)
+        closed: list[str] = []
         for path in (*self._paths(), "/v2/"):
+            if closed and path == "/v2/":  # every token opens that, whatever it grants
+                break
             status = self._session.ask(path, authorization=anybodys.authorization).status_code
             if status in CLOSED:
-                return path
-            if status != httpx.codes.OK:
+                closed.append(path)
+            elif status != httpx.codes.OK:
                 return undecided(status, f"GET {path} without a password")
-        return anybody("opens what a token was tried on")
+        return closed or anybody("opens what a token was tried on")
 
     def _tried(self, trial: _Trial, token: Token) -> Login:
         if token.kind is TokenKind.BEARER:
@@ -111,21 +114,30 @@ class OldTokens:
         doing = "getting a bearer with the refresh token"
         if answer.status not in _NO_MORE:
             return undecided(answer.status, doing)
-        return self._refused(trial, f"{doing} answered {answer.status}")
+        said = f"{doing} answered {answer.status}"
+        opens = any(self._opens_to_new(trial, path) for path in trial.paths)
+        return Login(LoginVerdict.REFUSED, said) if opens else _as_the_new_one(said)
 
     def _shown(self, trial: _Trial, bearer: TokenAnswer, what: str) -> Login:
-        status = self._session.ask(trial.path, authorization=bearer.authorization).status_code
-        if status == httpx.codes.OK:
-            return Login(LoginVerdict.ACCEPTED, f"{what} opens GET {trial.path}, which is closed without a password")
-        if status not in CLOSED:
-            return undecided(status, f"GET {trial.path} with {what}")
-        return self._refused(trial, f"GET {trial.path} with {what} answered {status}")
-
-    def _refused(self, trial: _Trial, said: str) -> Login:
-        """Return a refusal where the new password's own token is let in: else the registry may not be well."""
-        mine = self._session.token(trial.challenge, trial.scope, trial.new)
-        if mine.token is not None:
-            control = self._session.ask(trial.path, authorization=mine.authorization)
-            if control.status_code == httpx.codes.OK:
+        """Return what a bearer opens. Where the new password's own is not let in either, that says nothing."""
+        said = ""
+        for path in trial.paths:
+            status = self._session.ask(path, authorization=bearer.authorization).status_code
+            if status == httpx.codes.OK:
+                return Login(LoginVerdict.ACCEPTED, f"{what} opens GET {path}, which is closed without a password")
+            if status not in CLOSED:
+                return undecided(status, f"GET {path} with {what}")
+            said = f"GET {path} with {what} answered {status}"
+            if self._opens_to_new(trial, path):
                 return Login(LoginVerdict.REFUSED, said)
-        return Login(LoginVerdict.INCONCLUSIVE, f"{said}, and so it is with a token of the new password")
+        return _as_the_new_one(said)
+
+    def _opens_to_new(self, trial: _Trial, path: str) -> bool:
+        mine = self._session.token(trial.challenge, trial.scope, trial.new)
+        if mine.token is None:
+            return False
+        return self._session.ask(path, authorization=mine.authorization).status_code == httpx.codes.OK
+
+
+def _as_the_new_one(said: str) -> Login:
+    return Login(LoginVerdict.INCONCLUSIVE, f"{said}, and so it is with a token of the new password")

@@ -1,6 +1,6 @@
 """Which repositories anybody may pull: a password that dies keeps nobody out of these."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -9,6 +9,7 @@ from rekey.errors import OutOfTime
 from rekey.model.plan import RegistryPart
 from rekey.registries.challenge import Challenge, offered
 from rekey.registries.session import Session
+from rekey.registries.verdicts import CLOSED
 
 MOST_TRIED = 200
 """Repositories that are tried."""
@@ -26,51 +27,63 @@ class Open:
     """Why there may be more; empty where all were looked at."""
 
 
+class _Unseen(Exception):
+    """Why there may be more than was looked at."""
+
+
 def open_to_anybody(session: Session, part: RegistryPart) -> Open:
     """Return those of the plan's repositories, or else of the user's own, that open without a password.
 
-    Raises what `Session` raises, but for OutOfTime once the repositories are known.
+    Raises what `Session` raises, but for OutOfTime once the registry has answered.
     """
     challenge = offered(session.ask("/v2/"), "bearer")
-    if part.repositories is None:
-        names, unseen = _own(session, challenge, part.username)
-    else:
-        names, unseen = list(part.repositories), ""
+    named = part.repositories
+    names = _own(session, challenge, part.username) if named is None else iter(named)
+    of = "" if named is None else f" of {len(named)}"
     found: list[str] = []
-    for number, name in enumerate(names):
-        if number == MOST_TRIED:
-            return Open(found, f"{number} of {len(names)} repositories were tried")
-        try:
-            if _opens(session, challenge, name):
-                found.append(name)
-        except OutOfTime:
-            return Open(found, f"there was time for {number} of {len(names)} repositories")
-    return Open(found, unseen)
+    tried, unanswered = 0, 0
+    try:
+        for name in names:
+            if tried == MOST_TRIED:
+                return Open(found, f"{tried}{of} repositories were tried")
+            status = _tried(session, challenge, name)
+            tried += 1
+            found += [name] if status == httpx.codes.OK else []
+            unanswered += status not in CLOSED | {httpx.codes.OK}
+    except OutOfTime:
+        return Open(found, f"there was time for {tried}{of} repositories")
+    except _Unseen as unseen:
+        return Open(found, str(unseen))
+    return Open(found, f"the registry did not answer for {unanswered}{of} repositories" if unanswered else "")
 
 
-def _opens(session: Session, challenge: Challenge | None, repository: str) -> bool:
+def _tried(session: Session, challenge: Challenge | None, repository: str) -> int:
+    """Return the status with which a repository's tags are answered to anybody."""
     shown = _as_anybody(session, challenge, f"repository:{repository}:pull")
-    return session.ask(f"/v2/{repository}/tags/list", authorization=shown).status_code == httpx.codes.OK
+    return session.ask(f"/v2/{repository}/tags/list", authorization=shown).status_code
 
 
-def _own(session: Session, challenge: Challenge | None, username: str) -> tuple[list[str], str]:
-    """Return the user's own of those that are listed to anybody, and why there may be more.
+def _own(session: Session, challenge: Challenge | None, username: str) -> Iterator[str]:
+    """Yield the user's own of those that are listed to anybody; none where the list is closed.
 
-    None where the list is closed. It is read from the user's name on: it is in the order of names, and long where a
-    server has many users.
+    It is read from the user's name on: it is in the order of names, and long where a server has many users. Raises
+    _Unseen where there may be more.
     """
     own = f"{username}/".casefold()
     shown = _as_anybody(session, challenge, "registry:catalog:*")
     path = f"/v2/_catalog?{httpx.QueryParams({'n': _PAGE, 'last': own})}"
-    found: list[str] = []
     for _ in range(MOST_PAGES):
         response = session.ask(path, authorization=shown)
-        found += [name for name in _names(response) if name.casefold().startswith(own)]
+        if response.status_code in CLOSED:
+            return
+        if response.status_code != httpx.codes.OK:
+            raise _Unseen(f"the registry answered {response.status_code} to who asked for its list")
+        yield from (name for name in _names(response) if name.casefold().startswith(own))
         following = session.next_page(response)
         if following is None:
-            return found, ""
+            return
         path = following
-    return found, (
+    raise _Unseen(
         f"{MOST_PAGES} pages of the registry's list were read, and it goes on: name your repositories in the plan's "
         "`repositories`"
     )
@@ -78,7 +91,7 @@ def _own(session: Session, challenge: Challenge | None, username: str) -> tuple[
 
 def _names(response: httpx.Response) -> list[str]:
     try:
-        found = response.json().get("repositories") if response.status_code == httpx.codes.OK else []
+        found = response.json().get("repositories")
     except (ValueError, RecursionError, AttributeError):
         return []
     return [name for name in found or [] if isinstance(name, str)]

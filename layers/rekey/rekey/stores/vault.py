@@ -8,8 +8,8 @@ that write `custom_metadata.unproven` has the number of the version it will be, 
 
 What decides is in those fields, so it is under check-and-set too: the generation, the token as `version`, and a
 checksum over all of them, so that a value which a person edited is that person's; what may replace such a one is found
-in the versions before it. `custom_metadata` says generation and registry to people and tools. It is written afterwards,
-by a call of its own, and nothing is decided by it.
+in the versions before it, as far as Vault keeps them. `custom_metadata` says generation and registry to people and
+tools. It is written afterwards, by a call of its own, and nothing is decided by it.
 """
 
 import hashlib
@@ -161,8 +161,6 @@ class VaultStore:
         mine = self._kept(engine, version, latest)
         theirs, number = _generation_in(self._last(engine, latest)), latest.number if latest else 0
         if mine is None or mine.data is None:
-            if theirs:  # which only one that is later than a candidate removes
-                raise Superseded(f"{self._what} holds generation {theirs}, and version {version} is gone")
             raise self._gone(version)
         if theirs > _generation_in(mine):
             raise Superseded(f"{self._what} holds generation {theirs}, and this is {_generation_in(mine)}")
@@ -173,9 +171,11 @@ class VaultStore:
             engine.mark(self._part.path, unproven=str(number + 1))
         if engine.write(self._part.path, mine.data, number):
             return True
+        now = engine.read(self._part.path)
+        if _token_in(now) == version:  # the first answer was lost, and Vault refuses what it did already
+            return True
         if not proven:
             engine.mark(self._part.path, unproven=None)
-        now = engine.read(self._part.path)
         # Vault says the same of every request that it does not take: whether somebody was faster is looked at.
         if (now.number if now else 0) == number:
             raise Unfit(f"{self._what}: Vault does not take the write, though nobody else wrote: see Vault's audit log")

@@ -3,13 +3,14 @@
 from rekey import runtime
 from rekey.acts import Seen, Way
 from rekey.contracts import Answer, GeneratesPassword, Manual, Store
-from rekey.errors import RekeyError, Superseded, Unintelligible, Unreachable
+from rekey.errors import NotFound, RekeyError, Superseded, Unintelligible, Unreachable
 from rekey.model.names import StoreVersion
 from rekey.model.password import Password
 from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase
 from rekey.model.verdict import LoginVerdict
 from rekey.observability import logger
 from rekey.protocol import in_force_after
+from rekey.steps.bench import last_promoted
 from rekey.steps.reset import old_tokens
 from rekey.steps.reset.work import Work
 
@@ -118,6 +119,9 @@ def promote(work: Work) -> None:
     except Superseded:
         close(work, AttemptOutcome.SUPERSEDED)
         return
+    except NotFound:
+        _stage_again(work)
+        return
     work.save(
         attempt={"promoted_at": now},
         phase=Phase.DELIVERING,
@@ -132,6 +136,16 @@ def promote(work: Work) -> None:
     if attempt.kind is AttemptKind.PASTED:
         work.tell_reset()
     old_tokens.attempt(work)
+
+
+def _stage_again(work: Work) -> None:
+    """Let a candidate that is gone be staged anew, unless one that is later has removed it."""
+    last = last_promoted(work.store)
+    if last is not None and last.generation > work.rotation.generation:
+        close(work, AttemptOutcome.SUPERSEDED)
+        return
+    work.save(attempt={"staged": None})
+    raise Unreachable("the candidate is gone from the store: it is staged again")
 
 
 def delete(work: Work) -> None:
