@@ -137,7 +137,8 @@ def test_a_case_that_shows_nothing_is_run_again_and_its_later_outcome_counts() -
     past, wrong, good = (Case(f"c{number}", (strike,)) for number, strike in enumerate(strikes))
     missed = running.Result(past, wrong=[outcome.NOT_REACHED]).outcome(here)
     broken = running.Result(wrong, wrong=["a lease is left", outcome.NOT_REACHED]).outcome(here)
-    first = [missed, broken, running.Result(good).outcome(here)]
+    lost = running.Result(good, lost=True, wrong=[outcome.NOT_REACHED]).outcome(here)
+    first = [missed, broken, lost]
     assert outcome.not_reached(first, here) == {str(past)}
     assert outcome.not_reached(first, Target(store="vault")) == set()
     later = running.Result(past, resets=1).outcome(here)

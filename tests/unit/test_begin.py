@@ -237,6 +237,17 @@ class TestResuming:
         assert old.phase is Phase.FINISHED
         assert "overtaken" in old.problems[0]
 
+    def test_so_is_one_that_was_under_way_whoever_has_written_there_since(
+        self, opened: BareStack, registry: str
+    ) -> None:
+        """It would hand out its old password."""
+        pin(opened, registry)
+        free(opened, registry, generation=1, phase=Phase.DELIVERING, store_version="v", shards=1)
+        store(opened, registry, generation=2)
+        store(opened, registry)
+        opened.ask(registry)
+        assert run(opened, registry).generation == 3
+
     def test_one_whose_own_password_is_in_the_store_is_not(self, opened: BareStack, registry: str) -> None:
         version = store(opened, registry, generation=1)
         pin(opened, registry)

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rekey import runtime
+from rekey.model.password import Password
 from rekey.model.request import Reason, Request
 from rekey.model.rotation import Phase
 from rekey.model.state import Next, Outcome
 from rekey.model.verdict import ConsumerOutcome
+from rekey.records import pasting
+from rekey.steps import report
 from tests.sandbox import faults
 from tests.sandbox.wire import Response
 from tests.unit.reset_place import Place
@@ -21,6 +24,7 @@ from tests.unit.test_report import Execution, good
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rekey.model.state import State
     from tests.unit.bare_stack import BareStack
 
 
@@ -76,6 +80,48 @@ class TestReset:
         place.bench.ledger.save_one(place.lease.fence(place.name), first.having(cut_short=False))
         place.api.inject(REFUSED, times=None)
         assert place.reset().outcome is Outcome.STOPPED
+
+
+class TestPaste:
+    """A paste cuts a rotation short whose consumers are still to be told. It may be a wrong one."""
+
+    @pytest.fixture
+    def waiting(self, opened: BareStack) -> Iterator[Place]:
+        with Place(opened) as place:
+            assert place.reset().next is Next.DELIVER
+            yield place
+
+    def paste(self, place: Place, password: str) -> State:
+        """Paste, and return where the next execution comes to."""
+        now, ledger = runtime.now(), place.bench.ledger
+        pasting.paste(ledger, place.bench.escrow, place.name, Password(password), now=now, clicked_at=None)
+        place.hand_back()
+        place.begin()
+        state = place.reset()
+        while state.next is Next.WAIT:
+            state = place.reset()
+        return state
+
+    @pytest.mark.parametrize("same", [False, True])
+    def test_a_wrong_one_leaves_nobody_behind(self, waiting: Place, *, same: bool) -> None:
+        """A slip of the pen, and the very password that is in force."""
+        state = self.paste(waiting, waiting.stored if same else secrets.token_urlsafe(12))
+        assert (state.next, state.generation, state.shards) == (Next.DELIVER, 1, (0,))
+        assert waiting.rotation.phase is Phase.STOPPED
+        assert waiting.stored == waiting.passwords.known[waiting.name]
+
+    def test_and_asks_for_no_reset_that_was_made(self, waiting: Place) -> None:
+        """The paste came before the first report: what asked for that rotation is met all the same."""
+        assert waiting.bench.ledger.open_requests(waiting.name)
+        waiting.state = self.paste(waiting, secrets.token_urlsafe(12))
+        report.run(waiting.bench, waiting.call)
+        assert waiting.bench.ledger.open_requests(waiting.name) == []
+
+    def test_a_right_one_tells_everybody(self, waiting: Place) -> None:
+        by_hand = secrets.token_urlsafe(12)
+        waiting.passwords.known[waiting.name] = by_hand
+        state = self.paste(waiting, by_hand)
+        assert (state.next, state.generation, waiting.stored) == (Next.DELIVER, 2, by_hand)
 
 
 class TestReport:

@@ -177,7 +177,7 @@ class TestStore:
         assert gone.struck
 
     def test_a_candidate_of_an_earlier_reading_is_found(self, opened: BareStack) -> None:
-        """The escrow refused the answer, so what was staged is the only copy; a person resumes: another reading."""
+        """The escrow has lost the answer, so what was staged is the only copy; a person resumes: another reading."""
         with Place(opened, max_wrong_logins=1) as place:
             made: list[str] = place.api.made
             escrow = aws_faults.refuse()
@@ -189,14 +189,56 @@ class TestStore:
             while place.reset().outcome is not Outcome.NEEDS_ATTENTION:
                 assert len(made) == 1
             assert kept.struck
-            assert place.bench.escrow.tokens(place.name) == []
+            for token in place.bench.escrow.tokens(place.name):
+                place.bench.escrow.discard(place.name, token)
             resuming.resume(place.bench.ledger, place.name, place.rotation.plan_version, runtime.now())
             assert place.reset().next is Next.DELIVER
             assert made == [place.stored]
             assert attempts(place)[0].reading == 1
 
 
+class Misread(Place):
+    """The plan's `password_at` leads to something else than the password."""
+
+    def _registry(self) -> dict[str, object]:
+        part = super()._registry()
+        api: Any = part["api"]
+        return {**part, "api": {**api, "reset": {**api["reset"], "password_at": "/result/0/id"}}}
+
+    def misread(self) -> None:
+        """Answer the reset with the password where the plan does not look."""
+
+        def rotate(_request: Wire, _act: object) -> Response:
+            password = secrets.token_urlsafe(24)
+            self.passwords.set_password(self.name, password)
+            self.api.made.append(password)
+            return Response.json({"result": [{"id": secrets.token_urlsafe(8), "secret": password}]})
+
+        self.api.inject(rotate, when=lambda request: request.path.endswith("/rotate"))
+
+
 class TestEscrow:
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_an_answer_that_it_refused_is_kept_once_the_login_does_not_confirm_what_was_read(
+        self, opened: BareStack, times: int
+    ) -> None:
+        """What was staged instead may be something else, and the answer the only copy of the password."""
+        with Misread(opened, settings={"escrow_within": timedelta(0)}) as place:
+            place.misread()
+            refused = place.opened.aws.faults.add(
+                WRITE,
+                aws_faults.refuse(),
+                where=lambda one: b"-escrow" in one.body and bool(place.api.made),
+                times=times,
+            )
+            while place.reset().outcome is not Outcome.NEEDS_ATTENTION:
+                assert len(place.api.made) == 1
+            assert refused.struck == times
+            (attempt,) = attempts(place)
+            raw = place.bench.escrow.read(attempt)
+            assert raw is not None
+            assert place.api.made[0].encode() in raw
+
     def test_a_proven_paste_also_ends_the_answer_of_the_unproven_rotation_that_it_overtook(self, place: Place) -> None:
         lie = faults.answer(Response.json({}, 401, {**API, **BASIC}))
         place.registry.inject(lie, when=lambda request: "authorization" in request.headers and bool(place.api.made))

@@ -262,6 +262,23 @@ class TestStart:
         opened.own(registry, f"{machine}:never-was")
         assert tick(opened, registry)
 
+    @pytest.mark.parametrize("left", ["lease", "rotation"])
+    def test_the_name_of_one_that_was_at_work_is_not_used_again(
+        self, opened: BareStack, registry: str, left: str
+    ) -> None:
+        """It was deleted, or AWS forgot it after 90 days: a new one of that name would pass for it."""
+        machine = opened.environment["REKEY_STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:")
+        assert Starts(opened.table).advance(registry, 0)
+        fence = opened.fence(registry, f"{machine}:{execution_name(registry, 1)}")
+        if left == "rotation":
+            opened.rotation(fence, phase=Phase.FINISHED)
+            _, write = opened.leases().hand_back_write(fence, runtime.now(), may_linger=False)
+            opened.table.write(write)
+        opened.ask(registry)
+        assert trigger.start(opened.bench, registry)
+        (started,) = executions(opened, registry)
+        assert started.endswith(execution_name(registry, 2))
+
     def test_two_names_never_share_an_execution(self) -> None:
         """Step Functions ends a name at 80 characters."""
         longest = execution_name("a" * 63, 10**12)

@@ -41,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = [case for case in chosen if re.search(options.only, str(case))]
     known = {str(case) for case in cases.singles(points)}
     earlier = outcome.kept(outcome.load(OUT), target, known) if options.resume else []
-    done = {(one.target, one.case) for one in earlier if one.converged}
+    done = {(one.target, one.case) for one in earlier} - {
+        (str(target), case) for case in outcome.not_reached(earlier, target)
+    }
     chosen = [case for case in chosen if (str(target), str(case)) not in done][: options.at_most]
     table.say(f"{len(points)} points, {len(chosen)} cases" + (f", seed {seed}" if options.pairs else ""))
     outcomes = list(earlier)

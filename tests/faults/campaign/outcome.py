@@ -84,7 +84,11 @@ def load(path: Path) -> list[Outcome]:
 
 def not_reached(outcomes: Sequence[Outcome], target: Target) -> set[str]:
     """Return a target's cases that show nothing: all was well, and the fault did not strike."""
-    return {one.case for one in outcomes if one.target == str(target) and one.wrong == (NOT_REACHED,)}
+    return {
+        one.case
+        for one in outcomes
+        if one.target == str(target) and one.wrong == (NOT_REACHED,) and not (one.lost or one.leaked)
+    }
 
 
 def with_later(outcomes: Sequence[Outcome], later: Sequence[Outcome]) -> list[Outcome]:

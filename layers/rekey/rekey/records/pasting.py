@@ -37,7 +37,13 @@ def paste(  # noqa: PLR0913 (where to, what, when)
     else:
         rotation = _opened(latest, registry, now)
         if latest is not None and latest.phase.open:
-            over = latest.having(phase=Phase.FINISHED, finished_at=now, problems=("overtaken by a paste",))
+            # A paste may turn out wrong: then the consumers that are left of this one have to be told after all.
+            over = latest.having(
+                phase=Phase.FINISHED,
+                finished_at=now,
+                problems=("overtaken by a paste",),
+                cut_short=bool(latest.shards),
+            )
             writes += [following(latest, over.having(rev=secrets.token_hex(8))), open_mark(over)]
     number = rotation.attempts + 1
     waiting = rotation.phase is Phase.READY

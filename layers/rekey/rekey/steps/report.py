@@ -7,6 +7,7 @@ back for it.
 import hashlib
 import json
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -210,7 +211,8 @@ class Report:
         saved = rotation.having(rev=secrets.token_hex(8))
         again = self._again(outcome, told)
         writes: list[Write] = [following(before, saved), open_mark(saved), self._following(again)]
-        met = _met(found)
+        before_it = self.bench.ledger.rotation(rotation.registry, rotation.generation - 1)
+        met = _met(found.requests, rotation, before_it)
         while len(met) > _REQUESTS:
             self.bench.ledger.close(self.fence, met[:_REQUESTS], rotation.generation)
             met = met[_REQUESTS:]
@@ -278,12 +280,13 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _met(found: Findings) -> list[Request]:
-    """Return the open requests that the rotation's completed reset meets."""
-    called = found.rotation.called_at
-    if not found.rotation.completed or called is None:
-        return []
-    return [one for one in found.requests if one.state is RequestState.OPEN and one.is_met_by(called)]
+def _met(requests: Sequence[Request], *rotations: Rotation | None) -> list[Request]:
+    """Return the open requests that the completed reset of a rotation meets.
+
+    Also of the one before: what closed that in the middle left its requests open.
+    """
+    resets = [each.called_at for each in rotations if each is not None and each.completed and each.called_at]
+    return [one for one in requests if one.state is RequestState.OPEN and any(map(one.is_met_by, resets))]
 
 
 def _made_several(entry: str, receipts: list[Receipt]) -> bool:

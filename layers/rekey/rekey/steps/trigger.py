@@ -236,11 +236,21 @@ def start(bench: Bench, registry: str) -> bool:
         status = _status(bench, registry, last) if last else "ENDED"
         if status == "RUNNING":
             return False
-        if status == "NEVER":  # counted, and then the trigger that counted it died
-            return _start(bench, registry, last)
+        if status == "NEVER" and not _was_at_work(bench, registry, last):
+            return _start(bench, registry, last)  # counted, and then the trigger that counted it died
         if starts.advance(registry, last):
             return _start(bench, registry, last + 1)
     return False  # others keep starting it
+
+
+def _was_at_work(bench: Bench, registry: str, number: int) -> bool:
+    """Whether an execution has left traces in the records: it was deleted since, or AWS forgot it after 90 days.
+
+    Its name is not used again. A new one of that name would take what the old one left for its own.
+    """
+    arn = _arn(bench, registry, number)
+    lease, latest = bench.leases.current(registry), bench.ledger.latest(registry)
+    return arn in (lease and lease.owner, latest and latest.execution)
 
 
 def execution_name(registry: str, number: int) -> str:
@@ -265,12 +275,16 @@ def _start(bench: Bench, registry: str, number: int) -> bool:
     return True
 
 
+def _arn(bench: Bench, registry: str, number: int) -> str:
+    machine = bench.settings.state_machine_arn.replace(":stateMachine:", ":execution:")
+    return f"{machine}:{execution_name(registry, number)}"
+
+
 def _status(bench: Bench, registry: str, number: int) -> str:
     client: SFNClient = aws.client("stepfunctions")
-    machine = bench.settings.state_machine_arn.replace(":stateMachine:", ":execution:")
     with aws.answering("the state machine"):
         try:
-            status = client.describe_execution(executionArn=f"{machine}:{execution_name(registry, number)}")["status"]
+            status = client.describe_execution(executionArn=_arn(bench, registry, number))["status"]
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") != "ExecutionDoesNotExist":
                 raise

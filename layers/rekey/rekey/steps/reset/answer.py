@@ -11,7 +11,7 @@ from rekey.model.verdict import LoginVerdict
 from rekey.observability import logger
 from rekey.protocol import in_force_after
 from rekey.steps.bench import last_promoted
-from rekey.steps.reset import old_tokens
+from rekey.steps.reset import call, old_tokens
 from rekey.steps.reset.work import Work
 
 
@@ -75,6 +75,8 @@ def log_in(work: Work) -> None:
         return
     login = work.registry.login(work.new_password)
     refused = login.verdict is LoginVerdict.REFUSED
+    if login.verdict is not LoginVerdict.ACCEPTED:
+        call.keep_again(work)
     logger.info("new password", extra={"verdict": login.verdict.value, "detail": login.detail})
     work.save(
         attempt={"login": login.verdict, "refusals": attempt.refusals + refused},

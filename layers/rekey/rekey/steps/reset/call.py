@@ -150,12 +150,25 @@ def keep(work: Work) -> None:
             logger.error("the escrow refuses the answer", extra={"why": str(error)})
             staged = _stage_instead(work)
             if staged:
+                work.unkept = True
                 break
             if work.call.left(runtime.now()) < LAST_TRIES:
                 raise
             runtime.wait(runtime.now() + _PAUSE)
     _was_reset(work, answered_at, staged or attempt.staged)
     work.saw(kept=True)
+
+
+def keep_again(work: Work) -> None:
+    """Put an answer into the escrow that refused it, while there is time: what was read from it is in doubt."""
+    attempt, raw = work.latest, work.raw
+    while work.unkept and raw is not None and work.call.left(runtime.now()) > LAST_TRIES:
+        try:
+            work.bench.escrow.put(attempt, work.envelope or work.bench.escrow.envelope(attempt), raw)
+            work.unkept = False
+        except RekeyError as error:
+            logger.error("the escrow refuses the answer", extra={"why": str(error)})
+            runtime.wait(runtime.now() + _PAUSE)
 
 
 def _stage_instead(work: Work) -> StoreVersion | None:
