@@ -47,9 +47,14 @@ def strict_secrets_manager() -> Iterator[None]:
         client_request_token: str,
         version_stages: list[str],
     ) -> str:
-        kept = _secret(backend, secret_id).versions.get(client_request_token)
+        secret = _secret(backend, secret_id)
+        kept = secret.versions.get(client_request_token)
         if kept is None:
-            return put(backend, secret_id, secret_string, secret_binary, client_request_token, version_stages)
+            labels = _labels(secret)
+            answer = put(backend, secret_id, secret_string, secret_binary, client_request_token, version_stages)
+            for label in labels.keys() - _labels(secret).keys():  # moto takes all of them off what was in force
+                secret.versions[labels[label]]["version_stages"].append(label)
+            return answer
         if (kept.get("secret_string"), kept.get("secret_binary")) != (secret_string, secret_binary):
             raise ResourceExistsException(
                 f"You can't use ClientRequestToken {client_request_token} because that value is already in use"
@@ -118,6 +123,12 @@ def _secret(backend: SecretsManagerBackend, secret_id: str) -> FakeSecret:
     if not isinstance(secret, FakeSecret):
         raise InvalidParameterException("The sandbox has no replicas")
     return secret
+
+
+def _labels(secret: FakeSecret) -> dict[str, str]:
+    """Return the labels that are not AWS's own, and whose they are: only who names one moves it."""
+    staged = _staged_versions(secret)
+    return {label: version for version, labels in staged.items() for label in labels if not label.startswith("AWS")}
 
 
 def _staged_versions(secret: FakeSecret) -> dict[str, list[str]]:

@@ -259,6 +259,24 @@ class TestPublic:
             assert at(server.url).healthy()
             assert not server.got_credentials()
 
+    @pytest.mark.parametrize(("anybody", "user"), [(404, 404), (401, 403), (401, 404)])
+    def test_one_that_is_closed_to_the_user_too_is_passed_over(self, anybody: int, user: int) -> None:
+        """The next one may prove it; where none does, it is said who needs which right."""
+        password = fresh()
+
+        def answer(request: Request) -> Response:
+            if "barred" in request.path:
+                shown = "authorization" in request.headers
+                return Response.json({}, user if shown else anybody, BASIC)
+            return self.answer(request, password)
+
+        with Scripted(answer) as server:
+            both = at(server.url, repositories=["acme/barred", "acme/closed"])
+            assert both.login(password).verdict is LoginVerdict.ACCEPTED
+            said = at(server.url, repositories=["acme/barred"]).login(password)
+            assert said.verdict is LoginVerdict.INCONCLUSIVE
+            assert f"give {USER} the right to pull from acme/barred" in said.detail
+
     def test_is_proven_by_a_closed_one(self) -> None:
         password = fresh()
         with Scripted(lambda request: self.answer(request, password)) as server:

@@ -284,3 +284,26 @@ class TestClaims:
             )
             (taken,) = at(server.url).take_tokens(fresh(), WITHIN)
             assert taken.ends_at is None
+
+
+def test_a_repository_where_the_user_has_no_right_says_nothing_of_a_token(behind: Behind) -> None:
+    """The next one of the plan does: there the tokens work on, and there they end."""
+    barred, other, *_ = behind.repositories
+    behind.tokens.manners = Manners(barred=(barred,))
+    adapter = behind.at(barred, other)
+    taken = adapter.take_tokens(behind.old, WITHIN)
+    said = behind.after_reset(taken, barred, other)
+    assert verdicts(said) == [LoginVerdict.ACCEPTED] * 2
+    assert f"opens GET /v2/{other}/tags/list" in said[0].detail
+    behind.tokens.refreshing.clear()
+    dead = Token(TokenKind.BEARER, Password(secrets.token_urlsafe(12)), None)
+    said = behind.after_reset([dead, taken[1]], barred, other)
+    assert verdicts(said) == [LoginVerdict.REFUSED] * 2
+
+
+def test_where_the_new_password_has_no_right_either_nothing_is_said(behind: Behind) -> None:
+    behind.tokens.manners = Manners(barred=tuple(behind.repositories))
+    taken = behind.at(*behind.repositories).take_tokens(behind.old, WITHIN)
+    said = behind.after_reset(taken, *behind.repositories)
+    assert verdicts(said) == [LoginVerdict.INCONCLUSIVE] * 2
+    assert "and so it is with a token of the new password" in said[0].detail

@@ -108,6 +108,63 @@ def test_how_many_were_tried_is_said() -> None:
     assert found.unseen == f"{MOST_TRIED} of {MOST_TRIED + 2} repositories were tried"
 
 
+def own_of(url: str) -> plan.ManualRegistry:
+    """Return a registry whose plan names no repositories."""
+    return part_of(url).model_copy(update={"repositories": None})
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_list_that_is_not_given_now_is_said(status: int) -> None:
+    def answer(request: Request) -> Response:
+        return Response(status) if is_list(request) else Response.json({"tags": []}, headers=API)
+
+    with Scripted(answer) as server, Session(own_of(server.url), timedelta(seconds=5)) as session:
+        found = open_to_anybody(session, own_of(server.url))
+    assert (list(found.names), found.unseen) == ([], f"the registry answered {status} to who asked for its list")
+
+
+def test_a_list_that_is_closed_hides_nothing() -> None:
+    """What anybody may pull is listed to anybody."""
+
+    def answer(request: Request) -> Response:
+        return Response(401) if is_list(request) else Response.json({"tags": []}, headers=API)
+
+    with Scripted(answer) as server, Session(own_of(server.url), timedelta(seconds=5)) as session:
+        found = open_to_anybody(session, own_of(server.url))
+    assert (list(found.names), found.unseen) == ([], "")
+
+
+def test_a_repository_that_is_not_answered_for_is_said() -> None:
+    def answer(request: Request) -> Response:
+        return Response(503) if "shop/slow" in request.path else Response.json({"tags": []}, headers=API)
+
+    with Scripted(answer) as server:
+        part = part_of(server.url, "shop/slow", "shop/web")
+        with Session(part, timedelta(seconds=5)) as session:
+            found = open_to_anybody(session, part)
+    assert list(found.names) == ["shop/web"]
+    assert found.unseen == "the registry did not answer for 1 of 2 repositories"
+
+
+def test_what_was_on_the_first_page_is_tried_before_the_next_is_read() -> None:
+    """A list that goes on for ever, slowly, hides nothing that was seen."""
+    over = threading.Event()
+
+    def answer(request: Request) -> Response:
+        if is_list(request) and request.query.get("last") == "zzz":
+            over.wait(30)
+        page = {**API, "Link": '</v2/_catalog?n=1&last=zzz>; rel="next"'} if is_list(request) else API
+        return Response.json({"repositories": [f"{USER}/web", "zzz/other"], "tags": []}, 200, page)
+
+    with Scripted(answer) as server:
+        try:
+            with Session(own_of(server.url), timedelta(seconds=1)) as session:
+                found = open_to_anybody(session, own_of(server.url))
+        finally:
+            over.set()
+    assert (list(found.names), found.unseen) == ([f"{USER}/web"], "there was time for 1 repositories")
+
+
 def test_what_was_found_in_time_is_said() -> None:
     over = threading.Event()
 

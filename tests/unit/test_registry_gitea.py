@@ -404,6 +404,20 @@ class TestWarnings:
         assert "could not be seen" in said
         assert "read:user" in said
 
+    def test_tokens_that_show_no_scopes_are_taken_to_open_it(self, user: User) -> None:
+        """Before 1.20 Gitea shows none."""
+        user.gitea.token(user.name, user.password.reveal(), ["read:user"])
+
+        def without_scopes(request: Request, _act: Act) -> Response:
+            answer = user.door.handle(request)
+            tokens = [{key: value for key, value in one.items() if key != "scopes"} for one in json.loads(answer.body)]
+            return replace(answer, body=json.dumps(tokens).encode())
+
+        assert list(user.adapter.warnings(user.password)) == []
+        user.door.inject(without_scopes, when=lambda it: it.path.endswith("/tokens"), times=None)
+        (said,) = user.adapter.warnings(user.password)
+        assert "outlive the password" in said
+
     @pytest.mark.parametrize("known", [True, False])
     def test_a_password_that_must_be_changed(self, user: User, *, known: bool) -> None:
         """The registry lets it in all the same. Only the password shows it, and the reset lifts it in any case."""

@@ -52,6 +52,18 @@ def stage(client: SecretsManagerClient, token: str, value: str, name: str) -> No
     client.put_secret_value(SecretId=NAME, ClientRequestToken=token, SecretString=value, VersionStages=[name])
 
 
+def test_who_writes_moves_no_label_but_awss_own(client: SecretsManagerClient) -> None:
+    """Nobody but who names a label takes it off a version."""
+    client.update_secret_version_stage(SecretId=NAME, VersionStage="OURS", MoveToVersionId=OLD)
+    for value in ("another", "and one more"):
+        client.put_secret_value(SecretId=NAME, SecretString=value)
+    staged = client.describe_secret(SecretId=NAME)["VersionIdsToStages"]
+    assert staged[OLD] == ["OURS"]
+    assert staged[NEW] == ["AWSPENDING"]
+    stage(client, secrets.token_hex(16), "named", "OURS")
+    assert "OURS" not in client.describe_secret(SecretId=NAME)["VersionIdsToStages"].get(OLD, [])
+
+
 def promote(client: SecretsManagerClient) -> None:
     client.update_secret_version_stage(
         SecretId=NAME, VersionStage="AWSCURRENT", MoveToVersionId=NEW, RemoveFromVersionId=OLD

@@ -167,7 +167,7 @@ def test_promoting_moves_the_stages(place: Place) -> None:
     old = place.put({"username": "prod", "password": "by-hand"})
     version = place.store.stage(candidate(), token())
     place.store.promote(version, StoreVersion(old))
-    assert place.stages() == {"AWSCURRENT": version, "AWSPREVIOUS": old}
+    assert place.stages() == {"AWSCURRENT": version, "AWSPREVIOUS": old, "REKEY_PROMOTED": version}
 
 
 def test_promoting_is_one_compare_and_set(place: Place) -> None:
@@ -183,7 +183,7 @@ def test_promoting_whose_answer_was_lost_is_success(place: Place) -> None:
     version = place.store.stage(candidate(), token())
     place.aws.faults.add(MOVE, aws_faults.drop_after())
     place.store.promote(version, StoreVersion(old))
-    assert place.stages() == {"AWSCURRENT": version, "AWSPREVIOUS": old}
+    assert place.stages() == {"AWSCURRENT": version, "AWSPREVIOUS": old, "REKEY_PROMOTED": version}
 
 
 def test_promoting_replaces_what_a_person_put_there_meanwhile(place: Place) -> None:
@@ -220,6 +220,20 @@ def test_others_that_write_all_the_time_are_a_conflict(place: Place) -> None:
     place.aws.faults.add(MOVE, aws_faults.call_before(write), times=None)
     with pytest.raises(Conflict, match="keep changing"):
         place.store.promote(version, None)
+
+
+def test_what_was_promoted_last_is_found_before_its_label_came(place: Place) -> None:
+    """Whoever promoted it was cut off in between, and then a person wrote."""
+    for generation in (1, 2):
+        version = place.store.stage(candidate(generation), token())
+        if generation == 2:
+            place.aws.faults.add(MOVE, aws_faults.drop_before(), times=None, where=lambda one: b"REKEY_" in one.body)
+        place.store.promote(version, None)
+    assert place.stages()["REKEY_PROMOTED"] != version
+    place.put({"username": "prod", "password": "by-hand"})
+    last = place.store.last_promoted()
+    assert last is not None
+    assert (last.version, last.generation) == (version, 2)
 
 
 def test_what_nobody_has_tried_is_marked_before_it_is_in_force(place: Place) -> None:

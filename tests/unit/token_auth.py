@@ -39,6 +39,8 @@ class Manners:
     strict_without_scope: bool = True
     """As Harbor: a login without a scope is refused to whom it does not know, even where it is not strict."""
     public: tuple[str, ...] = ()
+    barred: tuple[str, ...] = ()
+    """Where users have no right at all."""
     opaque: bool = False
     """Gives tokens that say nothing."""
     says_lifetime: bool = False
@@ -105,7 +107,7 @@ class TokenServer(HttpServer):
     def _granted(self, user: str | None, scope: str) -> Json:
         kind, _, rest = scope.partition(":")
         name, _, actions = rest.rpartition(":")
-        if user is not None:
+        if user is not None and name not in self.manners.barred:
             return {"type": kind, "name": name, "actions": [*actions.split(",")]}
         return {"type": kind, "name": name, "actions": ["pull"] if name in self.manners.public else []}
 

@@ -27,6 +27,8 @@ _CHECK = "REKEY_CHECK"
 """The label under which a check writes. It is taken off again, which proves the right that promoting needs."""
 _UNPROVEN = "REKEY_UNPROVEN"
 """The label of a version that the registry has not accepted yet: readers get it with the value, in `VersionStages`."""
+_PROMOTED = "REKEY_PROMOTED"
+"""The label of what Rekey put in force last. It stays there whatever a person writes since."""
 _ROUNDS = 5
 """How often promoting looks again because somebody else wrote in between."""
 
@@ -80,10 +82,7 @@ class SecretsManagerStore:
         return None if secret_value.is_placeholder(secret_value.parsed(text)) else self._stored(version, text)
 
     def last_promoted(self) -> Stored | None:
-        """Return what is in force, or what was before it where a person wrote since.
-
-        What was in force before that, AWS does not tell from candidates that never were.
-        """
+        """Return what is in force, or what Rekey put there last where a person wrote since."""
         found = self._last(self._describe())
         return None if found is None else self._stored(*found)
 
@@ -117,7 +116,7 @@ class SecretsManagerStore:
     def promote(self, version: StoreVersion, over: StoreVersion | None, *, proven: bool = True) -> None:
         """Move AWSCURRENT from `over` to this version, or from whatever lower generation is in force."""
         if not proven:
-            self._mark(version)
+            self._put_on(_UNPROVEN, version)
         for _ in range(_ROUNDS):
             if over is not None and self._moved(version, over):
                 break
@@ -179,33 +178,44 @@ class SecretsManagerStore:
         return holder
 
     def _last(self, described: "DescribeSecretResponseTypeDef") -> tuple[StoreVersion, str] | None:
-        """Return version and text of the value in force, or of the one before where that says no generation."""
-        for stage in (_CURRENT, _PREVIOUS):
+        """Return version and text of the value in force; where that says no generation, of the last one that does.
+
+        The label may not have come there yet: then what was in force before has it.
+        """
+        found: dict[int, tuple[StoreVersion, str]] = {}
+        for stage in (_CURRENT, _PROMOTED, _PREVIOUS):
             holder = _holder(described, stage)
             text = self._value(holder) if holder else None
-            if holder and text and secret_value.generation(secret_value.parsed(text)):
-                return holder, text
-        return None
+            generation = secret_value.generation(secret_value.parsed(text or ""))
+            if holder and text and generation:
+                found[generation] = (holder, text)
+            if found and stage == _CURRENT:
+                break
+        return found[max(found)] if found else None
 
-    def _mark(self, version: StoreVersion) -> None:
-        """Mark a version as unproven, and no other one any more."""
-        marked = _holder(self._describe(), _UNPROVEN)
-        if marked == version:
+    def _put_on(self, label: str, version: StoreVersion) -> None:
+        """Put a label on a version, and take it off any other."""
+        holder = _holder(self._describe(), label)
+        if holder == version:
             return
         with self._answering("UpdateSecretVersionStage"):
             self._client.update_secret_version_stage(
                 SecretId=self._name,
-                VersionStage=_UNPROVEN,
+                VersionStage=label,
                 MoveToVersionId=version,
-                **({} if marked is None else {"RemoveFromVersionId": marked}),
+                **({} if holder is None else {"RemoveFromVersionId": holder}),
             )
 
     def _clean_up(self, version: StoreVersion) -> None:
-        """Take AWSPENDING off what is in force now: it would keep RotateSecret from ever starting."""
+        """Take AWSPENDING off what is in force now, which would keep RotateSecret from ever starting; note what it is.
+
+        The password is in force: a label that stays, or does not come, is no reason to hold back its delivery.
+        """
         try:
             self._take_off(_PENDING, version)
-        except Unreachable:
-            return  # the password is in force: a label that stays is no reason to hold back its delivery
+            self._put_on(_PROMOTED, version)
+        except (Unreachable, Unfit):  # Unfit: somebody else moved the label in between
+            return
 
     def _take_off(self, stage: str, version: str) -> None:
         try:
