@@ -102,8 +102,14 @@ class ForkServer:
             os.close(theirs)
         return forked
 
+    def _receive(self) -> bytes:
+        try:
+            return self._channel.recv(4096)
+        except ConnectionResetError:  # it was killed before it had read an order
+            return b""
+
     def _read(self) -> None:
-        while data := self._channel.recv(4096):
+        while data := self._receive():
             told: dict[str, int] = json.loads(data)
             with self._started:
                 if "started" in told:
