@@ -26,6 +26,7 @@ from tests.faults.campaign.points import (
     Role,
     Strike,
     Task,
+    kinds_of,
 )
 from tests.faults.some_cases import LOST, Campaign, all_converged, run_some, twice
 
@@ -112,6 +113,27 @@ def test_what_went_wrong_is_counted() -> None:
         table.sums([good.outcome(Target()), bad.outcome(Target())])
         == "points=2 converged=1 lost=1 leaked=1 extra_resets=2"
     )
+
+
+def test_double_faults_whose_second_did_not_strike_are_said() -> None:
+    one, other = (Strike(Point(Task("verify"), AWS, name), Kind.HANG) for name in ("a:B", "a:C"))
+    double, single = Case("c1", (one, other)), Case("c2", (one,))
+    both, first = (running.Result(double, hit=hit).outcome(Target()) for hit in (True, False))
+    alone = running.Result(single, hit=False).outcome(Target())
+    assert table.second_faults_missed([both, first, alone]).startswith("1 of 2 double faults")
+    assert table.second_faults_missed([both, alone]) == ""
+
+
+def test_what_only_an_unproven_password_writes_in_the_store_is_struck_too() -> None:
+    task, write, look = Task("reset"), "secretsmanager:UpdateSecretVersionStage", "secretsmanager:GetSecretValue"
+    login = Point(task, REGISTRY, "GET /v2/ as new password", role=Role.NEW_LOGIN)
+    promoted, marked = (Point(task, AWS, write, number) for number in (1, 2))
+    unproven = [promoted, marked, Point(task, AWS, look), Point(task, AWS, "dynamodb:PutItem"), login]
+    states = [Point(Task("machine"), MACHINE, name) for name in ("Begin", "Reset", "Verify")]
+    double = [case for case in cases.singles([login, promoted, *states], unproven) if len(case.strikes) == 2]
+    away = Strike(login, Kind.AWAY)
+    assert [case.strikes for case in double] == [(away, Strike(marked, kind)) for kind in kinds_of(marked)]
+    assert {(case.fewest_resets, case.most_resets, case.may_need_a_person) for case in double} == {(1, 1, False)}
 
 
 def test_only_what_is_in_every_recording_is_a_point() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rekey import runtime
-from rekey.errors import Unreachable
+from rekey.errors import Denied, Unreachable
 from rekey.model.password import Password
 from rekey.model.request import Reason, Request
 from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, CallEnd, Phase
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.sandbox.wire import Request as Wire
     from tests.unit.bare_stack import BareStack
 
-HOUR = timedelta(hours=1)
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 SEAL, WRITE = "kms:Encrypt", "dynamodb:TransactWriteItems"
 GETTING_READY = 2
 """The first sealing is the gate's, the second stands between the claim and the call."""
@@ -238,6 +238,44 @@ class TestEscrow:
             raw = place.bench.escrow.read(attempt)
             assert raw is not None
             assert place.api.made[0].encode() in raw
+
+    def test_that_it_has_the_answer_is_not_said_where_it_refused_to_the_end(self, opened: BareStack) -> None:
+        with Misread(opened, settings={"escrow_within": timedelta(0)}) as place:
+            place.misread()
+            place.opened.aws.faults.add(
+                WRITE,
+                aws_faults.refuse(),
+                where=lambda one: b"-escrow" in one.body and bool(place.api.made),
+                times=None,
+            )
+            while place.reset(6 * SECOND).outcome is not Outcome.NEEDS_ATTENTION:
+                assert len(place.api.made) == 1
+            (why,) = place.rotation.problems
+            assert "the escrow did not take the answer" in why
+            assert "`rekey paste`" in why
+            assert "kept" not in why
+            assert place.bench.escrow.tokens(place.name) == []
+
+    def test_an_answer_that_it_took_late_is_kept_where_the_function_died_before_it_wrote_that(
+        self, opened: BareStack
+    ) -> None:
+        with Misread(opened, settings={"escrow_within": timedelta(0)}) as place:
+            place.misread()
+            faults_of_aws = place.opened.aws.faults
+            faults_of_aws.add(
+                WRITE, aws_faults.refuse(), where=lambda one: b"-escrow" in one.body and bool(place.api.made)
+            )
+            died = faults_of_aws.add(
+                WRITE, aws_faults.refuse(), where=lambda one: b'"login"' in one.body and b'"refused"' in one.body
+            )
+            with pytest.raises(Denied):
+                place.reset()
+            assert died.struck
+            while place.reset().outcome is not Outcome.NEEDS_ATTENTION:
+                assert len(place.api.made) == 1
+            (why,) = place.rotation.problems
+            assert "The answer is kept" in why
+            assert len(place.bench.escrow.tokens(place.name)) == 1
 
     def test_a_proven_paste_also_ends_the_answer_of_the_unproven_rotation_that_it_overtook(self, place: Place) -> None:
         lie = faults.answer(Response.json({}, 401, {**API, **BASIC}))

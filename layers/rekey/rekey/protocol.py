@@ -242,7 +242,7 @@ def _undecided(records: Records, attempt: Attempt, seen: Seen, limits: Limits, n
     known = adopted and attempt.old_version == rotation.old_version  # asked for an earlier attempt: a fact that stands
     refusals = max(attempt.old_refusals, rotation.old_refusals) if known else attempt.old_refusals
     if not to_ask or refusals >= REFUSALS_THAT_COUNT:
-        return Step(Act.ATTENTION, why=seen.unreadable or _refused(records.way))
+        return Step(Act.ATTENTION, why=seen.unreadable or _refused(records.way, attempt))
     if seen.old is LoginVerdict.ACCEPTED and adopted:
         return Step(Act.CLOSE, outcome=AttemptOutcome.STALE) if seen.deleted else Step(Act.DELETE)
     if seen.old is LoginVerdict.ACCEPTED:
@@ -264,7 +264,7 @@ def _with_password(records: Records, attempt: Attempt, seen: Seen, limits: Limit
         if led is not None:
             return led
     if refused:
-        return Step(Act.ATTENTION, why=_refused(records.way))
+        return Step(Act.ATTENTION, why=_refused(records.way, attempt))
     if not seen.asked:
         spent = records.rotation.wrong_logins >= limits.wrong_logins
         return Step(Act.ATTENTION, why=WRONG_LOGINS_SPENT) if spent else Step(Act.LOG_IN)
@@ -306,9 +306,14 @@ def _unproven(records: Records, attempt: Attempt, limits: Limits, now: datetime)
     return Step(Act.PROMOTE) if attempt.staged else Step(Act.STAGE)
 
 
-def _refused(way: Way) -> str:
+def _refused(way: Way, attempt: Attempt) -> str:
     if way is Way.TAKES:
         return "the registry said it took the password, and refuses it: reset it in the console and `rekey paste` it"
+    if attempt.unkept:
+        return (
+            "the registry refuses the password that was read from its answer, and the escrow did not take the answer: "
+            "reset the password in the console and `rekey paste` the new one"
+        )
     return (
         "the registry refuses the password that was read from its answer: the plan's `password_at` may be wrong. "
         "The answer is kept. Mend the plan, push it and `rekey resume`, or reset in the console and `rekey paste`"

@@ -34,12 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     began = time.monotonic()
     target = Target(options.registry, options.store, options.cluster)
-    points = _recorded(target)
+    points, unproven = _recorded(target)
     seed = options.seed if options.seed is not None else secrets.randbelow(2**31)
-    chosen = cases.pairs(points, options.pairs, random.Random(seed)) if options.pairs else cases.singles(points)  # noqa: S311
+    chosen = singles = cases.singles(points, unproven)
+    if options.pairs:
+        chosen = cases.pairs(points, options.pairs, random.Random(seed))  # noqa: S311
     if options.only:
         chosen = [case for case in chosen if re.search(options.only, str(case))]
-    known = {str(case) for case in cases.singles(points)}
+    known = {str(case) for case in singles}
     earlier = outcome.kept(outcome.load(OUT), target, known) if options.resume else []
     done = {(one.target, one.case) for one in earlier} - {
         (str(target), case) for case in outcome.not_reached(earlier, target)
@@ -62,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             table.say(f"{len(again)} whose fault did not strike: again, one at a time")
             run(again, 1)
     table.say("\n".join(["", *table.rows(outcomes), ""]))
+    if missed := table.second_faults_missed(outcomes):
+        table.say(missed)
     wrong = [one for one in outcomes if not one.converged]
     for one in wrong:
         table.say(f"{one.target} {one.case}: {'; '.join(one.wrong)}")
@@ -85,12 +89,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _recorded(target: Target) -> list[Point]:
+def _recorded(target: Target) -> tuple[list[Point], list[Point]]:
+    """Return every rotation's points, and those of one whose password goes out unproven."""
     with tempfile.TemporaryDirectory() as folder, world_of(target, Path(folder)) as world:
         points, sometimes = recording.record_thrice(world, target.registry)
+        unproven = recording.record(world, "unproven", target.registry, cases.going_out_unproven(points))
     for point in sometimes:
         table.say(f"left out, since not every rotation comes there: {point}")
-    return points
+    return points, unproven
 
 
 def _run(chosen: Sequence[Case], target: Target, options: argparse.Namespace, at_once: int) -> Iterator[list[Result]]:

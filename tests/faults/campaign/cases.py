@@ -6,7 +6,20 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tests.faults.campaign.points import MACHINE, STORE, Case, Kind, Point, Role, Strike, Task, kinds_of
+from tests.faults.campaign.points import (
+    AWS,
+    MACHINE,
+    READS,
+    REGISTRY,
+    STORE,
+    Case,
+    Kind,
+    Point,
+    Role,
+    Strike,
+    Task,
+    kinds_of,
+)
 
 if TYPE_CHECKING:
     import random
@@ -47,10 +60,11 @@ _TELLING = (Role.RESET_CALL, Role.SET_CALL, Role.ESCROW_WRITE, Role.NEW_LOGIN)
 _NOT_IN_PAIRS = (Kind.GATEWAY_AFTER, Kind.REFUSED_TWICE)
 
 
-def singles(points: Sequence[Point]) -> list[Case]:
+def singles(points: Sequence[Point], unproven: Sequence[Point] = ()) -> list[Case]:
     """Return every fault at every point. The reset itself comes first.
 
     Of the others neighbours are far apart in the list, so that one world gets all sorts.
+    `unproven`: what was recorded under `going_out_unproven`.
     """
     strikes = [Strike(point, kind) for point in points for kind in kinds_of(point)]
     states = {point.operation: point for point in points if point.server == MACHINE}
@@ -58,7 +72,30 @@ def singles(points: Sequence[Point]) -> list[Case]:
     stride = 7
     spread = [(strike,) for first in range(stride) for strike in strikes[first::stride]]
     spread.sort(key=lambda strikes: strikes[0].point.role not in _TELLING)
-    return _numbered([*_off_the_way(points), *spread])
+    return _numbered([*_off_the_way(points), *_of_the_unproven(points, unproven), *spread])
+
+
+def going_out_unproven(points: Sequence[Point]) -> Strike:
+    """Return the fault under which a new password is promoted before the registry has accepted it."""
+    login = next(point for point in points if point.role is Role.NEW_LOGIN and point.server == REGISTRY)
+    return Strike(login, Kind.AWAY)
+
+
+def _of_the_unproven(points: Sequence[Point], unproven: Sequence[Point]) -> list[tuple[Strike, ...]]:
+    """Return every fault at what is written in the store beyond a proven password's: the mark, and its end."""
+    return [
+        (going_out_unproven(points), Strike(point, kind))
+        for point in unproven
+        if point not in points and point.task.function == "reset" and _writes_the_store(point)
+        for kind in kinds_of(point)
+    ]
+
+
+def _writes_the_store(point: Point) -> bool:
+    if point.server == STORE:
+        return point.operation.startswith(("POST", "PUT", "PATCH", "DELETE")) and not point.operation.endswith("/login")
+    service, _, action = point.operation.partition(":")
+    return point.server == AWS and service == "secretsmanager" and not action.startswith(READS)
 
 
 def _off_the_way(points: Sequence[Point]) -> list[tuple[Strike, ...]]:

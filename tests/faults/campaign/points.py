@@ -132,6 +132,8 @@ class Case:
         """
         if len(self.strikes) == 1:
             return 1 + (_loses_the_answer(self.strikes[0]) or _looks_like_a_reset_elsewhere(self.strikes[0]))
+        if any(strike.kind is Kind.AWAY for strike in self.strikes):  # it moves nothing that comes before the login
+            return 1 + sum(map(_loses_the_answer, self.strikes))
         return 1 + sum(_may_lose_the_answer(strike) for strike in self.strikes)
 
     @property

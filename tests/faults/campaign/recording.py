@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from tests.faults.campaign import recovery
 from tests.faults.campaign.points import AWS, MACHINE, REGISTRY, Point, Role, Task
 from tests.faults.campaign.setting import Setting
+from tests.faults.campaign.strikes import Struck
 from tests.sandbox.registry_proxy import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.faults.campaign.points import Strike
     from tests.sandbox.aws_faults import Answer, AwsRequest
     from tests.sandbox.company import Kind
     from tests.sandbox.wire import Act, Request, Response
@@ -105,10 +107,12 @@ class Recorder:
             next(after).role = Role.ESCROW_WRITE
 
 
-def record(world: World, name: str, kind: Kind = "cloudraya") -> list[Point]:
-    """Run one whole rotation without any fault, and return every point of it, the states entered included."""
+def record(world: World, name: str, kind: Kind = "cloudraya", under: Strike | None = None) -> list[Point]:
+    """Run one whole rotation without any fault but `under`, and return every point, the states entered included."""
     with Setting(world, name, kind) as setting:
         recorder = Recorder(setting)
+        if under is not None:
+            Struck(setting, under).put()  # put first: what it strikes is not recorded
         recorder.listen()
         recovery.ask(setting)
         recovery.converge(setting)

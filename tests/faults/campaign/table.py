@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.faults.campaign.outcome import Outcome
     from tests.faults.campaign.points import Case
 
+TWO_FAULTS = "two faults"
+
 
 def say(line: object) -> None:
     """Print a line at once: it may be minutes until the next."""
@@ -24,7 +26,7 @@ def say(line: object) -> None:
 def labels(case: Case) -> tuple[str, str]:
     """Return the row that a case belongs to: what was struck, and how."""
     if len(case.strikes) > 1:
-        return "two faults", ""
+        return TWO_FAULTS, ""
     (strike,) = case.strikes
     return _named(strike.point), strike.kind.value
 
@@ -49,6 +51,13 @@ def sums(outcomes: Sequence[Outcome]) -> str:
             f"extra_resets={sum(outcome.extra_resets for outcome in outcomes)}",
         ]
     )
+
+
+def second_faults_missed(outcomes: Sequence[Outcome]) -> str:
+    """Return how many double faults were single ones in truth, or "" where none was."""
+    double = [outcome for outcome in outcomes if outcome.what == TWO_FAULTS]
+    missed = sum(not outcome.struck for outcome in double)
+    return f"{missed} of {len(double)} double faults: the first led around the point of the second" if missed else ""
 
 
 def _row(target: str, what: str, kind: str, group: Sequence[Outcome]) -> str:

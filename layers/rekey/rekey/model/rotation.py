@@ -220,6 +220,8 @@ class Attempt(Record):
     """Refusals of the new password, with the registry well in between."""
     login: LoginVerdict | None = None
     staged: str | None = None
+    unkept: bool = False
+    """Whether the escrow refused the answer: only what was read from it is there, staged in the store."""
     unproven: bool = False
     """Whether the store was to mark it as one that the registry has not accepted yet."""
     promoted_at: datetime | None = None

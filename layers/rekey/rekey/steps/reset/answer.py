@@ -75,11 +75,12 @@ def log_in(work: Work) -> None:
         return
     login = work.registry.login(work.new_password)
     refused = login.verdict is LoginVerdict.REFUSED
-    if login.verdict is not LoginVerdict.ACCEPTED:
-        call.keep_again(work)
+    unkept = attempt.unkept
+    if unkept and login.verdict is not LoginVerdict.ACCEPTED:
+        unkept = not call.keep_again(work)
     logger.info("new password", extra={"verdict": login.verdict.value, "detail": login.detail})
     work.save(
-        attempt={"login": login.verdict, "refusals": attempt.refusals + refused},
+        attempt={"login": login.verdict, "refusals": attempt.refusals + refused, "unkept": unkept},
         wrong_logins=work.rotation.wrong_logins + refused,
     )
 

@@ -104,7 +104,7 @@ def send(work: Work) -> None:
         work.raw = answer.to_bytes()
         work.saw(end=CallEnd.ANSWERED, in_hand=True)
     elif registry.took(answer):
-        _was_reset(work, runtime.now(), attempt.staged)
+        _was_reset(work, runtime.now())
         work.saw(end=CallEnd.ANSWERED, in_hand=True, kept=True, readable=True)
     else:
         _outcome_unknown(work, f"HTTP {answer.status}")
@@ -116,10 +116,11 @@ def _outcome_unknown(work: Work, why: str) -> None:
     work.saw(end=CallEnd.UNKNOWN)
 
 
-def _was_reset(work: Work, answered_at: datetime, staged: str | None) -> None:
+def _was_reset(work: Work, answered_at: datetime, **kept: object) -> None:
     """Write that the old password is dead, and tell it, before anything else is done."""
     work.save(
-        attempt={"end": CallEnd.ANSWERED, "call_ended_at": answered_at, "staged": staged}, answered_at=answered_at
+        attempt={"end": CallEnd.ANSWERED, "call_ended_at": answered_at, **kept},
+        answered_at=answered_at,
     )
     work.tell_reset()
 
@@ -141,7 +142,7 @@ def keep(work: Work) -> None:
     """
     attempt, raw, answered_at = work.latest, work.answer, runtime.now()
     envelope = work.envelope or work.bench.escrow.envelope(attempt)
-    staged: StoreVersion | None = None
+    kept: dict[str, object] = {}
     while True:
         try:
             work.bench.escrow.put(attempt, envelope, raw)
@@ -150,25 +151,31 @@ def keep(work: Work) -> None:
             logger.error("the escrow refuses the answer", extra={"why": str(error)})
             staged = _stage_instead(work)
             if staged:
-                work.unkept = True
+                kept = {"staged": staged, "unkept": True}
                 break
             if work.call.left(runtime.now()) < LAST_TRIES:
                 raise
             runtime.wait(runtime.now() + _PAUSE)
-    _was_reset(work, answered_at, staged or attempt.staged)
+    _was_reset(work, answered_at, **kept)
     work.saw(kept=True)
 
 
-def keep_again(work: Work) -> None:
-    """Put an answer into the escrow that refused it, while there is time: what was read from it is in doubt."""
+def keep_again(work: Work) -> bool:
+    """Put an answer into the escrow that refused it, while there is time: what was read from it is in doubt.
+
+    Returns whether the escrow has it now; False, too, where the invocation that had it in hand is gone.
+    """
     attempt, raw = work.latest, work.raw
-    while work.unkept and raw is not None and work.call.left(runtime.now()) > LAST_TRIES:
+    while raw is not None and work.call.left(runtime.now()) > LAST_TRIES:
         try:
-            work.bench.escrow.put(attempt, work.envelope or work.bench.escrow.envelope(attempt), raw)
-            work.unkept = False
+            if not work.bench.escrow.holds(attempt):
+                work.bench.escrow.put(attempt, work.envelope or work.bench.escrow.envelope(attempt), raw)
         except RekeyError as error:
             logger.error("the escrow refuses the answer", extra={"why": str(error)})
             runtime.wait(runtime.now() + _PAUSE)
+        else:
+            return True
+    return False
 
 
 def _stage_instead(work: Work) -> StoreVersion | None:

@@ -43,8 +43,6 @@ class Work:
         self.seen = Seen()
         self.envelope: Envelope | None = None
         self.raw: bytes | None = None
-        self.unkept = False
-        """Whether the escrow refused the answer, and the store has what was read from it instead."""
         self.password: Password | None = None
         self.tokens: Sequence[Token] = ()
         """What the old password gave just before the call, while nobody has tried it since."""
