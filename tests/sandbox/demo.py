@@ -31,6 +31,7 @@ from tests.sandbox.demo_places import places
 from tests.sandbox.demo_talk import PasteError, Talk
 from tests.sandbox.demo_view import View
 from tests.sandbox.demo_watch import Watch
+from tests.sandbox.lambdas import HostSettings
 from tests.sandbox.world import World
 from tests.servers import table
 from tests.servers.table import ServerMissingError
@@ -48,6 +49,7 @@ _WITHIN = 180.0  # seconds that a rotation may take; a person who is to click ge
 _WRITTEN = ("evidence.json", "report.html")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OK, _NOT_SO, _USAGE, _INTERRUPTED = 0, 1, 2, 130
+_HOST = HostSettings(fork=sys.platform == "linux")  # whoever watches waits for nine cold starts otherwise
 
 
 class DemoError(Exception):
@@ -74,7 +76,7 @@ class Demo:
         began = time.monotonic()
         with (
             tempfile.TemporaryDirectory(prefix="rekey-demo-") as folder,
-            World(Path(folder), store=self.options.store) as world,
+            World(Path(folder), settings=_HOST, store=self.options.store) as world,
             _undisturbed_end(),
         ):
             company = self._company(world)

@@ -106,6 +106,15 @@ class Place:
         self.owner = f"{machine}:{self.name}-{secrets.token_hex(2)}"
         fresh = State(format=1, operation=Operation.ROTATE, registry=self.name, start=1)
         self.state = begin.run(self.bench, self._call(fresh, FUNCTION))
+        self._ready_consumers()
+
+    def _ready_consumers(self) -> None:
+        """Say what preparing the consumers would have: that nothing stands in the way."""
+        rotation = self.bench.ledger.latest(self.name)
+        if rotation is not None and rotation.shards:
+            folder = self.bench.folder(self.name, rotation.generation)
+            for shard in folder.shards(rotation.shards):
+                folder.save_shard(replace(shard, prepared=True))
 
     def hand_back(self) -> None:
         """End the execution."""

@@ -1,4 +1,4 @@
-"""No consumer is told before the store has the new password: deliver and verify refuse to begin."""
+"""No consumer is told before the store has the new password, and none is forgotten that was not prepared."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from rekey import runtime
+from rekey import adapters, runtime
 from rekey.errors import Defect
+from rekey.model.request import Reason
 from rekey.model.rotation import Phase
-from rekey.model.state import Next
+from rekey.model.state import Next, Outcome
 from rekey.model.verdict import ConsumerOutcome
+from rekey.records.folder import EntryState, ShardFile
 from rekey.records.plans import to_stored
 from rekey.runtime import Call
 from rekey.steps import distribute
@@ -36,15 +38,22 @@ class Told(Place):
         name = f"rekey/{self.name}-hook"
         credential = {"registries": [self.name], "hosts": [self.receiver.host], "key": key}
         self.opened.aws.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(credential))
+        self.lay_out("deploy-bot")
+        return self
+
+    def lay_out(self, *names: str, **policy: object) -> None:
+        """Pin a plan with these entries, in one shard, that nobody has prepared."""
         hook = {
-            "name": "deploy-bot",
             "type": "webhook",
             "url": f"{self.receiver.url}/hook",
-            "signing_key": {"secret": name},
+            "signing_key": {"secret": f"rekey/{self.name}-hook"},
         }
-        plan = plan_of(self.name, registry=self._registry(), consumers=[hook])
-        self.bench.folder(self.name, 1).pin_plan(to_stored(plan))
-        return self
+        plan = plan_of(
+            self.name, registry=self._registry(), consumers=[{**hook, "name": name} for name in names], **policy
+        )
+        folder = self.bench.folder(self.name, 1)
+        folder.pin_plan(to_stored(plan))
+        folder.save_shard(ShardFile(0, tuple(EntryState(name) for name in names)))
 
     def __exit__(self, *_: object) -> None:
         self.receiver.stop()
@@ -88,6 +97,7 @@ def test_a_version_that_is_staged_is_not_promoted(place: Told, verb: str) -> Non
 
 
 def test_once_it_is_promoted_they_are(place: Told) -> None:
+    place.distribute("prepare")
     assert place.reset().next is Next.DELIVER
     assert place.distribute("deliver") == {"shard": 0, "left": False}
     assert place.outcomes == [ConsumerOutcome.UPDATED]
@@ -95,6 +105,47 @@ def test_once_it_is_promoted_they_are(place: Told) -> None:
     told: Any = delivery.payload["data"]
     assert told["store"]["version"] == place.rotation.store_version
     assert place.rotation.told
+
+
+def test_what_was_never_prepared_is_not_ready(opened: BareStack) -> None:
+    """Its function may have died: nobody knows whether the password could be brought there."""
+    with Told(opened, Reason.REQUESTED) as place:
+        stopped = place.reset()
+        assert stopped.outcome is Outcome.STOPPED
+        assert place.rotation.problems == ("consumer deploy-bot: could not be prepared: see the log of distribute",)
+        assert place.api.made == []
+    with Told(opened, Reason.REQUESTED) as place:
+        place.distribute("prepare")
+        assert place.reset().next is Next.DELIVER
+
+
+def test_in_an_emergency_it_is_passed_over_and_said(place: Told) -> None:
+    place.lay_out("deploy-bot", policy={"compromised": {"unready_consumers": "proceed"}})
+    assert place.reset().next is Next.DELIVER
+    assert place.rotation.waived == ("consumer deploy-bot: could not be prepared: see the log of distribute",)
+
+
+def test_a_defect_in_one_adapter_stops_no_other_entry(place: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.lay_out("first", "second")
+    load = adapters.load
+
+    def broken(kind: adapters.Kind, name: str) -> Any:  # noqa: ANN401 (as adapters.load)
+        def make(part: Any, shard: Any) -> Any:  # noqa: ANN401
+            adapter = load(kind, name)(part, shard)
+            if part.name == "first":
+                monkeypatch.setattr(adapter, "prepare", fails)
+            return adapter
+
+        return make
+
+    async def fails() -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(adapters, "load", broken)
+    assert place.distribute("prepare") == {"shard": 0, "left": True}
+    states = place.bench.folder(place.name, 1).shard(0).entries
+    assert [state.problem for state in states] == ["a defect in the adapter (ValueError): see the log", ""]
+    assert len(states[1].consumers) == 1
 
 
 def _refuses(place: Told, verb: str) -> None:

@@ -153,3 +153,10 @@ def test_where_there_is_none_one_is_added() -> None:
 def test_another_users_entry_is_never_overwritten() -> None:
     with pytest.raises(Unfit, match=f"another user's password of {HOST}"):
         with_password({HOST: entry_of("somebody")}, HOST, "robot", NEW)
+
+
+@pytest.mark.parametrize("token", ["identitytoken", "registrytoken"])
+def test_a_token_that_an_old_password_got_goes_with_it(token: str) -> None:
+    """Clients show it in the password's place."""
+    entries: dict[str, object] = {HOST: {**entry_of("robot"), token: secrets.token_urlsafe()}}
+    assert with_password(entries, HOST, "robot", NEW) == {HOST: docker_auth("robot", NEW)}

@@ -222,6 +222,14 @@ def test_a_credential_of_neither_kind_is_refused(world: World, server: GitHub) -
         prepare(world, entry)
 
 
+@pytest.mark.parametrize("slip", ["\n", " ", "\u201d", "\u00e9"])
+def test_a_token_that_no_header_can_carry_is_refused(world: World, server: GitHub, slip: str) -> None:
+    """The error of the HTTP library would hold it."""
+    entry = part(server, world.credential("slipped", server.url, token=world.new_secret().encode().hex() + slip))
+    with pytest.raises(CredentialUnusable, match="the field `token` of the secret rekey/slipped is no token"):
+        prepare(world, entry)
+
+
 def test_a_missing_secret_is_not_created_unless_the_plan_says_so(
     world: World, server: GitHub, token: CredentialRef
 ) -> None:

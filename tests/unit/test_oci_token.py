@@ -252,6 +252,26 @@ def test_silence_about_nobodys_token_is_no_proof_without_repositories(behind: Be
     assert behind.login(behind.password) is wanted
 
 
+def test_a_grant_in_another_repository_proves_nothing_of_this_one() -> None:
+    """Where nobody is asked for none: what the password may elsewhere is not what was asked about."""
+    token = jwt.encode(
+        {"access": [{"type": "repository", "name": "shop/other", "actions": ["pull"]}]}, secrets.token_bytes(32)
+    )
+
+    def answer(request: Request) -> Response:
+        if request.path == "/token":
+            shown = "authorization" in request.headers
+            return Response.json({"token": token if shown else jwt.encode({"access": []}, secrets.token_bytes(32))})
+        realm = f'Bearer realm="{server.url}/token",service="registry"'
+        let_in = request.bearer() and request.path == "/v2/"
+        return Response.json({}, 200 if let_in else 401, {**API, "WWW-Authenticate": realm})
+
+    with Scripted(answer) as server:
+        said = at(server.url, repositories=["shop/web"]).login(fresh())
+        assert said.verdict is LoginVerdict.INCONCLUSIVE
+        assert f"give {USER} the right to pull from shop/web" in said.detail
+
+
 @pytest.mark.parametrize("repositories", [(), ("shop/web",)])
 @pytest.mark.parametrize(
     ("access", "verdict"),

@@ -238,6 +238,13 @@ class TestTrying:
         said = behind.after_reset(taken, *behind.repositories)
         assert verdicts(said) == [LoginVerdict.ACCEPTED, verdict]
 
+    def test_a_refresh_that_breaks_says_nothing_of_the_bearer(self, behind: Behind) -> None:
+        """Which is tried in this invocation or never."""
+        taken = behind.at(*behind.repositories).take_tokens(behind.old, WITHIN)
+        behind.tokens.inject(faults.drop(), when=lambda request: request.method == "POST")
+        said = behind.after_reset(taken, *behind.repositories)
+        assert verdicts(said) == [LoginVerdict.ACCEPTED, LoginVerdict.UNREACHABLE]
+
     def test_a_registry_that_is_away_decides_nothing(self) -> None:
         with Scripted(lambda _: Response(503)) as server:
             assert verdicts(at(server.url).try_tokens([bearer("x")], fresh(), WITHIN)) == [LoginVerdict.INCONCLUSIVE]
@@ -275,9 +282,15 @@ class TestClaims:
         assert end_of(token) is None
         assert grants(token) is None
 
-    def test_an_end_beyond_all_time_is_none(self) -> None:
+    @pytest.mark.parametrize("actions", [True, "pull", 7, {"pull": 1}])
+    def test_actions_in_another_shape_grant_nothing(self, actions: object) -> None:
+        access = [{"type": "repository", "name": "a", "actions": actions}]
+        assert grants(jwt.encode({"access": access}, KEY)) == frozenset()
+
+    @pytest.mark.parametrize("end", [10**18, 10**400], ids=["of time", "of numbers"])
+    def test_an_end_beyond_all_time_is_none(self, end: int) -> None:
         with Scripted(lambda _: Response(500)) as server:
-            token = jwt.encode({"exp": 10**18}, KEY)
+            token = jwt.encode({"exp": end}, KEY)
             realm = {"WWW-Authenticate": f'Bearer realm="{server.url}/token"'}
             server.answer = lambda request: (
                 Response.json({"token": token}) if request.path == "/token" else Response.json({}, 401, realm)

@@ -31,7 +31,7 @@ from tests.unit.scripted_registry import WITHIN, fresh
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.sandbox.wire import Act, JsonObject, Request
+    from tests.sandbox.wire import Act, Json, JsonObject, Request
 
 LONG = 50
 KINDS = (string.ascii_uppercase, string.ascii_lowercase, string.digits, SPECIAL)
@@ -151,6 +151,12 @@ class TestCheck:
         }
         user.door.inject(faults.answer(Response.json(shown)), when=user.is_asked_about)
         assert "authentication source" in user.problem()
+
+    def test_a_gitea_that_does_not_say_who_keeps_the_password(self, user: User) -> None:
+        """As before 1.22."""
+        shown: dict[str, Json] = {"login": user.name, "login_name": "", "active": True, "prohibit_login": False}
+        user.door.inject(faults.answer(Response.json(shown)), when=lambda one: one.path.endswith(f"/users/{user.name}"))
+        assert "from 1.22 on" in user.problem()
 
     @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"login": 5}', b'{"login": "x", "source_id": 0}'])
     def test_an_answer_that_is_no_user(self, user: User, body: bytes) -> None:

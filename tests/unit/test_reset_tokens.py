@@ -171,7 +171,8 @@ def test_one_that_hangs_after_the_reset_holds_delivery_up_for_seconds_alone(plac
     began = runtime.now()
     assert place.reset().next is Next.DELIVER
     assert runtime.now() - began < FUNCTION / 2
-    assert {one.verdict for one in place.rotation.old_tokens} == {LoginVerdict.UNREACHABLE}
+    said = {one.kind: one.verdict for one in place.rotation.old_tokens}
+    assert said == {TokenKind.BEARER: LoginVerdict.ACCEPTED, TokenKind.REFRESH: LoginVerdict.UNREACHABLE}
     hold.release()
 
 

@@ -121,10 +121,9 @@ def test_a_right_that_is_missing_at_the_write_is_said(world: World, server: Kube
     assert server.auths("shop", "pull") == before
 
 
-def test_a_namespace_that_is_missing_at_the_write_is_said(world: World, server: KubernetesCluster) -> None:
-    """Where this identity may not look at namespaces, the write tells."""
+def test_a_namespace_that_is_missing_is_said_before_and_at_the_write(world: World, server: KubernetesCluster) -> None:
     entry = part(cluster_with(world, server, ALL), "nowhere/pull", create=True)
-    assert problem(world, entry) == ""
+    assert "there is no namespace nowhere" in problem(world, entry)
     receipt = deliver(world, entry)
     assert receipt.outcome is ConsumerOutcome.FAILED
     assert "answered 404 to: create a secret in nowhere: it does not exist" in receipt.reason

@@ -72,7 +72,7 @@ def test_rights_are_proven_before_the_reset(
     [
         ((ALL,), "shop/new", ""),
         ((Rule.of("get update"),), "shop/new", "does not let us create the secret that is missing in shop"),
-        ((ALL, Rule.of("get", resource="namespaces")), "nowhere/new", "there is no namespace nowhere"),
+        ((ALL,), "nowhere/new", "there is no namespace nowhere"),
     ],
 )
 def test_the_right_to_create_is_proven_where_it_is_needed(
@@ -81,6 +81,15 @@ def test_the_right_to_create_is_proven_where_it_is_needed(
     found = problem(world, part(cluster_with(world, server, *rules), place, create=True))
     assert said in found
     assert bool(found) == bool(said)
+
+
+@pytest.mark.parametrize("slip", ["\n", " ", "\u201d", "\u00e9"])
+def test_a_token_that_no_header_can_carry_is_said(world: World, server: KubernetesCluster, slip: str) -> None:
+    """The error of the HTTP library would hold it."""
+    token = world.new_secret().encode().hex() + slip
+    entry = part(ServerCluster(server=server.url, token=world.credential("slipped", server.url, token=token)))
+    with pytest.raises(CredentialUnusable, match="the field `token` of the secret rekey/slipped is no token"):
+        problem(world, entry)
 
 
 def test_a_token_that_is_not_known_is_said(world: World, server: KubernetesCluster) -> None:

@@ -116,6 +116,14 @@ class TestCandidates:
         left = [case.vault.fields(f"rekey/{case.path}/{name}")["generation"] for name in waiting(case)]
         assert sorted(left) == [2, 3]
 
+    def test_candidates_of_a_path_below_are_left_alone_and_stop_no_tidying(self, case: VaultCase) -> None:
+        below = f"rekey/{case.path}/below/{token()}"
+        case.vault.call("POST", f"{case.vault.mount}/data/{below}", {"data": {"password": token()}})
+        left = case.store.stage(candidate(3), token())
+        put_in_force(case.store, 4)
+        assert waiting(case) == ["below/"]
+        assert case.store.find(left) is None
+
     def test_a_candidate_that_vault_does_not_take_is_said_so(self, case: VaultCase) -> None:
         refused = faults.answer(Response.json({"errors": ["no"]}, 400))
         case.vault.door.inject(refused, when=asks("POST", f"/data/rekey/{case.path}/"), times=None)
@@ -210,6 +218,15 @@ class TestWhatAPersonWrote:
         for ask in (lambda: case.store.check(token()), case.store.current):
             with pytest.raises(Unfit, match=f"the secret secret/{case.path}: it holds something else than"):
                 ask()
+
+    def test_a_generation_that_a_person_wrote_holds_nothing_back(self, case: VaultCase) -> None:
+        """A value that was edited is a person's, whatever number stands in it."""
+        put_in_force(case.store, 2)
+        case.put({**dict(case.reader_sees() or {}), "generation": 99})
+        mine = put_in_force(case.store, 3)
+        current = case.store.current()
+        assert current is not None
+        assert (current.version, current.generation) == (mine, 3)
 
     def test_another_shape_is_replaced_after_it(self, case: VaultCase) -> None:
         version = case.store.stage(candidate(), token())

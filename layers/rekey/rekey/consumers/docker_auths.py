@@ -16,6 +16,8 @@ from rekey.model.password import Password, docker_auth
 
 _HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _HUB_KEY = "https://index.docker.io/v1/"
+_TOKENS = frozenset({"identitytoken", "registrytoken"})
+"""https://github.com/docker/cli/blob/v28.5.1/cli/config/types/authconfig.go"""
 
 
 def config_key(endpoint: str) -> str:
@@ -79,8 +81,8 @@ def _pair_in(auth: str) -> tuple[str | None, Password | None]:
 def with_password(entries: Mapping[str, object], endpoint: str, username: str, password: Password) -> dict[str, object]:
     """Return all entries, this user's of this registry with the new password, under the keys they have.
 
-    Where there is none, one is added. Everything else is as it was. Raises Unfit where it would have to take the place
-    of another user's.
+    Where there is none, one is added. Everything else is as it was, but for tokens beside the password: they are what
+    an old one got, and clients prefer them to it. Raises Unfit where it would have to take the place of another user's.
     """
     auth = docker_auth(username, password)
     ours = [key for key, entry in entries.items() if is_of(key, entry, endpoint, username)]
@@ -90,5 +92,6 @@ def with_password(entries: Mapping[str, object], endpoint: str, username: str, p
     changed = dict(entries)
     for key in ours or [added]:
         entry = changed.get(key)
-        changed[key] = {**entry, **auth} if isinstance(entry, dict) else auth
+        rest = entry if isinstance(entry, dict) else {}
+        changed[key] = {**{name: value for name, value in rest.items() if name not in _TOKENS}, **auth}
     return changed

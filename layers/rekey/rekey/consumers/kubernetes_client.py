@@ -48,6 +48,18 @@ class KubernetesClient:
         """Create a secret. Raises Conflict where it is there by now."""
         self._checked(await self._ask("POST", _secrets(namespace), secret), f"create a secret in {namespace}")
 
+    async def try_create(self, namespace: str, secret: Json) -> None:
+        """Let the API server say whether it would create a secret. Raises Denied, NotFound (no namespace), Unfit.
+
+        Where an admission webhook allows no trial, nothing is known, and nothing raised:
+        https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
+        """
+        response = await self._ask("POST", f"{_secrets(namespace)}?dryRun=All", secret)
+        if response.status_code == httpx.codes.NOT_FOUND:
+            raise NotFound(f"there is no namespace {namespace} in {self.service}: create it first")
+        if response.status_code in (httpx.codes.FORBIDDEN, httpx.codes.UNPROCESSABLE_ENTITY):
+            self._checked(response, f"try to create a secret in {namespace}")
+
     async def replace(self, namespace: str, name: str, secret: Json) -> None:
         """Put a secret in the place of the version that its metadata names. Raises Conflict where it has changed."""
         path = f"{_secrets(namespace)}/{name}"
@@ -65,11 +77,6 @@ class KubernetesClient:
         response = self._checked(await self._ask("POST", _REVIEWS, review), doing)
         status = http.json_object(response, self.service, doing).get("status")
         return isinstance(status, dict) and status.get("allowed") is True
-
-    async def lacks_namespace(self, namespace: str) -> bool:
-        """Whether there is surely no such namespace; False also where this identity may not look."""
-        response = await self._ask("GET", f"/api/v1/namespaces/{namespace}")
-        return response.status_code == httpx.codes.NOT_FOUND
 
     async def _ask(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
         entrance = await self._access.current()

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from rekey.consumers.kubernetes_client import KubernetesClient
 from rekey.consumers.outcome import ServiceErrors, receipt_for, receipt_of_unprepared
-from rekey.consumers.pull_secret import PullSecret, created
+from rekey.consumers.pull_secret import PullSecret, blank, created
 from rekey.consumers.shard import Shard
 from rekey.contracts import Delivery, Prepared
 from rekey.errors import Conflict, Denied, NotFound, Unfit
@@ -87,7 +87,7 @@ class KubernetesPullSecretConsumer:
         try:
             manifest = await self._client.secret(namespace, name)
             if manifest is None:
-                await self._require_creatable(namespace, place)
+                await self._require_creatable(namespace, name)
             else:
                 found = PullSecret.read(place, manifest)
                 warning = found.warning()
@@ -98,14 +98,14 @@ class KubernetesPullSecretConsumer:
             return Prepared(consumer, {"secret": place}, problem=str(error), warning=warning)
         return Prepared(consumer, {"secret": place}, warning=warning)
 
-    async def _require_creatable(self, namespace: str, place: str) -> None:
+    async def _require_creatable(self, namespace: str, name: str) -> None:
         if not self._part.create:
             raise NotFound(
-                f"there is no secret {place} in {self._client.service}: create it, or say `create: true` in the plan"
+                f"there is no secret {namespace}/{name} in {self._client.service}: create it, or say `create: true` in "
+                "the plan"
             )
-        if await self._client.lacks_namespace(namespace):
-            raise NotFound(f"there is no namespace {namespace} in {self._client.service}: create it first")
         await self._require(verb="create", namespace=namespace, name="")
+        await self._client.try_create(namespace, blank(namespace, name))
 
     async def _require(self, *, verb: str, namespace: str, name: str) -> None:
         if not await self._client.may(verb, namespace, name):

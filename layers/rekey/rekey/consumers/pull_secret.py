@@ -164,13 +164,22 @@ class PullSecret:
 
 def created(namespace: str, name: str, delivery: Delivery) -> dict[str, object]:
     """Return the manifest of a new pull secret with this one password."""
-    document = {"auths": docker_auths.with_password({}, delivery.endpoint, delivery.username, delivery.password)}
+    auths = docker_auths.with_password({}, delivery.endpoint, delivery.username, delivery.password)
+    return _manifest(namespace, name, auths, _marks(delivery))
+
+
+def blank(namespace: str, name: str) -> dict[str, object]:
+    """Return the manifest of a new pull secret without any password."""
+    return _manifest(namespace, name, {}, {})
+
+
+def _manifest(namespace: str, name: str, auths: dict[str, object], annotations: dict[str, str]) -> dict[str, object]:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": _NEW,
-        "metadata": {"name": name, "namespace": namespace, "annotations": _marks(delivery)},
-        "data": {_KEYS[_NEW]: _encoded(document)},
+        "metadata": {"name": name, "namespace": namespace, "annotations": annotations},
+        "data": {_KEYS[_NEW]: _encoded({"auths": auths})},
     }
 
 

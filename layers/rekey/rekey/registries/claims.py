@@ -20,14 +20,21 @@ def grants(token: str) -> Grants | None:
         (str(entry.get("type")), str(entry.get("name")), str(action))
         for entry in access
         if isinstance(entry, dict)
-        for action in entry.get("actions") or []
+        for action in _listed(entry.get("actions"))
     )
 
 
 def end_of(token: str) -> float | None:
     """Return when a token ends, in seconds since the epoch, or None where it does not say."""
     end = _claims(token).get("exp")
-    return float(end) if isinstance(end, (int, float)) else None
+    try:
+        return float(end) if isinstance(end, (int, float)) else None
+    except OverflowError:
+        return None
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _claims(token: str) -> Mapping[str, object]:

@@ -152,6 +152,11 @@ class Users:
     def _read(self, found: dict[str, object], doing: str) -> User:
         login, name, source = found.get("login"), found.get("login_name"), found.get("source_id")
         active, prohibited = found.get("active"), found.get("prohibit_login")
+        if isinstance(login, str) and source is None:
+            raise Unfit(
+                f"{self._service} does not say which authentication source keeps the user's password (`source_id`), as "
+                "Gitea does from 1.22 on: upgrade it, or reset by hand with registry type `manual`"
+            )
         if not isinstance(login, str) or not isinstance(source, int) or not isinstance(active, bool):
             raise Unintelligible(f"{self._service} answered {doing} with something that is no user")
         return User(

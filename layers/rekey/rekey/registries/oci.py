@@ -13,12 +13,12 @@ from rekey.contracts import Contents, Login, Registry, Token
 from rekey.errors import OutOfTime, RekeyError, Unfit, Unreachable
 from rekey.model.password import Password
 from rekey.model.plan import RegistryPart
-from rekey.model.verdict import LoginVerdict
 from rekey.registries.challenge import offered, speaks_registry
 from rekey.registries.docker_login import DockerLogin
 from rekey.registries.old_tokens import OldTokens
 from rekey.registries.session import Session
 from rekey.registries.snapshot import Snapshot
+from rekey.registries.verdicts import not_asked
 from rekey.secrets import Secrets
 
 _LOGIN_LIMIT = timedelta(seconds=20)
@@ -61,7 +61,7 @@ class OciRegistry(Registry):
             with self._session(_LOGIN_LIMIT) as session:
                 return DockerLogin(session, self._part).ask(password)
         except (Unreachable, OutOfTime, Unfit) as error:
-            return _not_asked(error)
+            return not_asked(error)
 
     def contents(self, password: Password, within: timedelta) -> Contents:
         """Return the plan's repositories, or all that the registry lists, with tags and digests.
@@ -84,13 +84,7 @@ class OciRegistry(Registry):
             with self._session(within) as session:
                 return OldTokens(session, self._part).attempt(tokens, new)
         except (Unreachable, OutOfTime, Unfit) as error:
-            return [_not_asked(error)] * len(tokens)
+            return [not_asked(error)] * len(tokens)
 
     def _session(self, within: timedelta) -> Session:
         return Session(self._part, within)
-
-
-def _not_asked(error: Unreachable | OutOfTime | Unfit) -> Login:
-    """Return what is known where the question did not come through. Unfit: nothing was sent to a wrong server."""
-    verdict = LoginVerdict.INCONCLUSIVE if isinstance(error, Unfit) else LoginVerdict.UNREACHABLE
-    return Login(verdict, str(error))

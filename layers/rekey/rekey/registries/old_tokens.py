@@ -12,7 +12,7 @@ import httpx
 
 from rekey import runtime
 from rekey.contracts import Login, Token
-from rekey.errors import Denied, Unintelligible
+from rekey.errors import Denied, OutOfTime, Unfit, Unintelligible, Unreachable
 from rekey.model.old_token import TokenKind
 from rekey.model.password import Password
 from rekey.model.plan import RegistryPart
@@ -20,7 +20,7 @@ from rekey.model.verdict import LoginVerdict
 from rekey.registries.challenge import Challenge, offered
 from rekey.registries.claims import end_of
 from rekey.registries.session import Session, TokenAnswer, moment_of
-from rekey.registries.verdicts import CLOSED, MOST_REPOSITORIES, REFUSED, anybody, undecided
+from rekey.registries.verdicts import CLOSED, MOST_REPOSITORIES, REFUSED, anybody, not_asked, undecided
 
 _NO_MORE = REFUSED | {httpx.codes.BAD_REQUEST}
 """What a refresh token that is dead is answered: OAuth2 says 400 (RFC 6749, section 5.2)."""
@@ -74,7 +74,7 @@ class OldTokens:
         if isinstance(closed, Login):
             return [closed] * len(tokens)
         trial = _Trial(challenge, scope, closed, new)
-        return [self._tried(trial, token) for token in tokens]
+        return [self._tried_alone(trial, token) for token in tokens]
 
     def _challenge(self) -> Challenge | None:
         """Return what asks for a token: /v2/, or where that is open the first repository that is not."""
@@ -104,6 +104,13 @@ class OldTokens:
             elif status != httpx.codes.OK:
                 return undecided(status, f"GET {path} without a password")
         return closed or anybody("opens what a token was tried on")
+
+    def _tried_alone(self, trial: _Trial, token: Token) -> Login:
+        """Try one: where the question does not come through, that says nothing of the others."""
+        try:
+            return self._tried(trial, token)
+        except (Unreachable, OutOfTime, Unfit) as error:
+            return not_asked(error)
 
     def _tried(self, trial: _Trial, token: Token) -> Login:
         if token.kind is TokenKind.BEARER:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import httpx
 
 from rekey.contracts import Login
+from rekey.errors import OutOfTime, Unfit, Unreachable
 from rekey.model.verdict import LoginVerdict
 from rekey.registries.challenge import challenges, speaks_registry
 from rekey.registries.session import TokenAnswer
@@ -29,6 +30,12 @@ def of_password(response: httpx.Response, doing: str) -> Login:
     if status == httpx.codes.UNAUTHORIZED and (challenges(response) or speaks_registry(response)):
         return Login(LoginVerdict.REFUSED, f"{doing} answered 401")
     return undecided(status, doing)
+
+
+def not_asked(error: Unreachable | OutOfTime | Unfit) -> Login:
+    """Return what is known where the question did not come through. Unfit: nothing was sent to a wrong server."""
+    verdict = LoginVerdict.INCONCLUSIVE if isinstance(error, Unfit) else LoginVerdict.UNREACHABLE
+    return Login(verdict, str(error))
 
 
 def no_token(answer: TokenAnswer) -> Login:

@@ -13,7 +13,7 @@ from rekey.gate import Check
 from rekey.model.plan import Plan
 from rekey.model.rotation import Attempt, AttemptKind, Rotation
 from rekey.records.escrow import OF_CHECK
-from rekey.records.folder import ShardFile
+from rekey.records.folder import EntryState, ShardFile
 from rekey.steps.bench import Bench
 
 
@@ -62,14 +62,18 @@ def of_time(needed: timedelta, left: timedelta) -> Check:
 
 
 def of_consumers(plan: Plan, shards: Sequence[ShardFile]) -> list[Check]:
-    """Return what `prepare` found, an entry's problem a check."""
+    """Return what `prepare` found, an entry's problem a check. Where it did not get through, nothing is proven."""
     optional = {entry.name for entry in plan.consumers if entry.optional}
     return [
         Check(f"consumer {what}", problem, waivable=True, optional=state.entry in optional)
         for shard in shards
         for state in shard.entries
-        for what, _, problem in (text.partition(": ") for text in state.problems)
+        for what, _, problem in (text.partition(": ") for text in _problems(shard, state))
     ]
+
+
+def _problems(shard: ShardFile, state: EntryState) -> list[str]:
+    return state.problems if shard.prepared else [f"{state.entry}: could not be prepared: see the log of distribute"]
 
 
 def _looked_at(what: str, look: Callable[[], None]) -> Check:

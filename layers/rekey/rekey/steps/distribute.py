@@ -86,6 +86,11 @@ class _Work:
             raise
         except RekeyError as error:
             return EntryState(entry, problem=str(error), transient=not error.definite)
+        except Exception as error:
+            if isinstance(error, ExceptionGroup) and error.subgroup(OutOfTime):
+                raise
+            logger.error("a defect in an adapter", extra={"entry": entry, "places": places(error)})
+            return EntryState(entry, problem=_defect(error))
         if not found:
             return EntryState(entry, problem="names no consumer")
         return EntryState(entry, tuple(found))
@@ -240,5 +245,9 @@ def _result(task: "asyncio.Task[Receipt]", before: Receipt) -> Receipt:
         outcome = ConsumerOutcome.FAILED if error.definite else ConsumerOutcome.UNREACHABLE
         return Receipt(before.consumer, before.type, outcome, reason=str(error), answered_at=runtime.now())
     logger.error("a defect in an adapter", extra={"consumer": before.consumer, "places": places(error)})
-    reason = f"a defect in the adapter ({type(error).__name__}): see the log"
-    return Receipt(before.consumer, before.type, ConsumerOutcome.FAILED, reason=reason, answered_at=runtime.now())
+    outcome = ConsumerOutcome.FAILED
+    return Receipt(before.consumer, before.type, outcome, reason=_defect(error), answered_at=runtime.now())
+
+
+def _defect(error: BaseException) -> str:
+    return f"a defect in the adapter ({type(error).__name__}): see the log"

@@ -192,6 +192,8 @@ class VaultStore:
             engine.remove(self._candidate(version))
             in_force = _generation_in(engine.read(self._part.path))
             for name in engine.names(self._folder):
+                if name.endswith("/"):  # a folder: another registry's path begins with this one's
+                    continue
                 if _generation_in(engine.read(self._candidate(name))) < in_force:
                     engine.remove(self._candidate(name))
         except Unreachable:
