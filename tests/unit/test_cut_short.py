@@ -11,9 +11,9 @@ import pytest
 from rekey import runtime
 from rekey.model.password import Password
 from rekey.model.request import Reason, Request
-from rekey.model.rotation import Phase
+from rekey.model.rotation import AttemptKind, Phase
 from rekey.model.state import Next, Outcome
-from rekey.model.verdict import ConsumerOutcome
+from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, Receipt
 from rekey.records import pasting
 from rekey.steps import report
 from tests.sandbox import faults
@@ -45,21 +45,38 @@ def place(opened: BareStack) -> Iterator[Place]:
         yield place
 
 
+def assert_goes_on(place: Place) -> None:
+    """See that the second rotation stopped, and that the first one is the registry's open one again."""
+    stopped, first = place.bench.ledger.rotation(place.name, 2), place.rotation
+    assert stopped is not None
+    assert stopped.phase is Phase.STOPPED
+    assert (first.generation, first.phase, first.cut_short) == (1, Phase.DELIVERING, False)
+    assert first.execution == place.owner
+    assert place.bench.ledger.open_registries()[place.name] is True
+
+
+def tell(place: Place, outcome: ConsumerOutcome) -> None:
+    """Write what came of telling the one consumer of the first rotation."""
+    receipt = Receipt("deploy-bot", "webhook", outcome, ConsumerVerdict.WRITTEN, answered_at=runtime.now())
+    place.bench.ledger.save_receipts(place.lease.fence(place.name), 1, 0, [receipt])
+
+
+def end(place: Place) -> State:
+    """Verify until it leads on, and report."""
+    place.state = place.state.model_copy(update={"generation": 1})
+    while place.verify().next is Next.WAIT:
+        pass
+    return report.run(place.bench, place.call)
+
+
 class TestReset:
     def test_where_the_gate_stops_the_next_one_the_first_is_delivered(self, place: Place) -> None:
         place.api.inject(REFUSED, times=None)
         state = place.reset()
         assert (state.next, state.generation, state.shards) == (Next.DELIVER, 1, (0,))
-        assert place.rotation.phase is Phase.STOPPED
+        assert_goes_on(place)
         assert len(place.api.made) == 1
-
-    def test_and_verified_at_its_consumers_alone(self, place: Place) -> None:
-        """What the registry says, the next rotation asks: no login is spent, and no answer adopted."""
-        place.api.inject(REFUSED, times=None)
-        place.state = place.reset()
-        place.shown.clear()
-        assert place.verify().next is Next.CONSUMERS
-        assert place.shown == []
+        assert "stopped: registry: " in place.rotation.problems[0]
 
     def test_where_it_passes_the_next_one_tells_everybody(self, place: Place) -> None:
         state = place.reset()
@@ -91,11 +108,12 @@ class TestPaste:
             assert place.reset().next is Next.DELIVER
             yield place
 
-    def paste(self, place: Place, password: str) -> State:
+    def paste(self, place: Place, password: str, *, handed_back: bool = False) -> State:
         """Paste, and return where the next execution comes to."""
         now, ledger = runtime.now(), place.bench.ledger
         pasting.paste(ledger, place.bench.escrow, place.name, Password(password), now=now, clicked_at=None)
-        place.hand_back()
+        if not handed_back:
+            place.hand_back()
         place.begin()
         state = place.reset()
         while state.next is Next.WAIT:
@@ -107,7 +125,7 @@ class TestPaste:
         """A slip of the pen, and the very password that is in force."""
         state = self.paste(waiting, waiting.stored if same else secrets.token_urlsafe(12))
         assert (state.next, state.generation, state.shards) == (Next.DELIVER, 1, (0,))
-        assert waiting.rotation.phase is Phase.STOPPED
+        assert_goes_on(waiting)
         assert waiting.stored == waiting.passwords.known[waiting.name]
 
     def test_and_asks_for_no_reset_that_was_made(self, waiting: Place) -> None:
@@ -116,6 +134,70 @@ class TestPaste:
         waiting.state = self.paste(waiting, secrets.token_urlsafe(12))
         report.run(waiting.bench, waiting.call)
         assert waiting.bench.ledger.open_requests(waiting.name) == []
+        assert len(waiting.api.made) == 1
+
+    def test_what_stops_the_execution_then_leaves_nobody_behind(self, waiting: Place) -> None:
+        """Nothing was delivered yet, nor reported: the tick finds the rotation, which asks for no other reset."""
+        self.paste(waiting, secrets.token_urlsafe(12))
+        waiting.hand_back()
+        waiting.begin()
+        assert (waiting.state.next, waiting.state.generation) == (Next.DELIVER, 1)
+        assert len(waiting.api.made) == 1
+
+    def test_a_consumer_that_is_still_away_is_told_by_a_later_try(self, waiting: Place) -> None:
+        tell(waiting, ConsumerOutcome.UNREACHABLE)
+        end(waiting)
+        waiting.state = self.paste(waiting, secrets.token_urlsafe(12), handed_back=True)
+        tell(waiting, ConsumerOutcome.UNREACHABLE)
+        assert end(waiting).outcome is Outcome.UNFINISHED
+        assert waiting.bench.ledger.open_registries()[waiting.name] is True
+        assert len([why for why in waiting.asked_for() if "the pasted password is refused" in why]) == 1
+        waiting.begin()
+        assert (waiting.state.next, waiting.state.generation) == (Next.DELIVER, 1)
+        tell(waiting, ConsumerOutcome.UPDATED)
+        assert end(waiting).outcome is Outcome.FINISHED
+        assert "Rotation Finished" in waiting.opened.told(waiting.name)
+        assert waiting.name not in waiting.bench.ledger.open_registries()
+
+    def test_each_wrong_one_is_told(self, waiting: Place) -> None:
+        tell(waiting, ConsumerOutcome.UPDATED)
+        end(waiting)
+        for number in (1, 2, 3):
+            waiting.state = self.paste(waiting, secrets.token_urlsafe(12), handed_back=True)
+            report.run(waiting.bench, waiting.call)
+            assert len(waiting.asked_for()) == number
+
+    def test_a_second_one_takes_the_number_of_the_first(self, waiting: Place) -> None:
+        self.paste(waiting, secrets.token_urlsafe(12))
+        state = self.paste(waiting, secrets.token_urlsafe(12))
+        assert (state.next, state.generation) == (Next.DELIVER, 1)
+        assert_goes_on(waiting)
+        by_hand = secrets.token_urlsafe(12)
+        waiting.passwords.known[waiting.name] = by_hand
+        state = self.paste(waiting, by_hand)
+        assert (state.next, state.generation, waiting.stored) == (Next.DELIVER, 2, by_hand)
+        assert waiting.rotation.generation == 2
+
+    def test_a_late_call_of_the_first_rotation_does_not_take_it(self, waiting: Place) -> None:
+        """It is the next one's: who has a receipt of the first would never get it."""
+        by_hand = secrets.token_urlsafe(12)
+        waiting.passwords.known[waiting.name] = by_hand
+        ledger, now = waiting.bench.ledger, runtime.now()
+        pasting.paste(ledger, waiting.bench.escrow, waiting.name, Password(by_hand), now=now, clicked_at=None)
+        waiting.reset()
+        assert [one.kind for one in ledger.attempts(waiting.name, 1)] == [AttemptKind.RESET]
+        waiting.hand_back()
+        waiting.begin()
+        state = waiting.reset()
+        assert (state.next, state.generation, waiting.stored) == (Next.DELIVER, 2, by_hand)
+
+    def test_the_execution_that_it_meets_calls_nobody(self, waiting: Place) -> None:
+        """Its report finds another rotation in the place of its own, which the next tick begins."""
+        ledger, now = waiting.bench.ledger, runtime.now()
+        wrong = Password(secrets.token_urlsafe(12))
+        pasting.paste(ledger, waiting.bench.escrow, waiting.name, wrong, now=now, clicked_at=None)
+        report.run(waiting.bench, waiting.call)
+        assert waiting.asked_for() == []
 
     def test_a_right_one_tells_everybody(self, waiting: Place) -> None:
         by_hand = secrets.token_urlsafe(12)
@@ -126,24 +208,21 @@ class TestPaste:
 
 class TestReport:
     @pytest.mark.parametrize(
-        ("receipt", "outcome", "cut_short"),
-        [(ConsumerOutcome.UPDATED, "finished", False), (ConsumerOutcome.PENDING, "unfinished", True)],
+        ("receipt", "outcome"), [(ConsumerOutcome.UPDATED, "finished"), (ConsumerOutcome.PENDING, "unfinished")]
     )
-    def test_both_are_written_down(
-        self, opened: BareStack, receipt: ConsumerOutcome, outcome: str, *, cut_short: bool
-    ) -> None:
+    def test_both_are_written_down(self, opened: BareStack, receipt: ConsumerOutcome, outcome: str) -> None:
         """The first with what its consumers said, the second with why it stopped; what is left is tried again."""
-        execution = Execution(opened, **good(phase=Phase.FINISHED, cut_short=True))
+        execution = Execution(opened, **good(phase=Phase.VERIFYING))
         execution.deliver(receipt)
         stopped = {"phase": Phase.STOPPED, "problems": ("registry: refused",), "execution": execution.fence.owner}
         opened.rotation(execution.fence, generation=2, **stopped)
-        assert execution.ends() is Outcome.STOPPED
+        assert execution.ends() == outcome
         evidence = [
             opened.bucket.read_json(f"rotations/{execution.registry}/{number}/evidence.json")["outcome"]
             for number in (1, 2)
         ]
         assert evidence == [outcome, "stopped"]
-        assert (execution.now.phase, execution.now.cut_short) == (Phase.FINISHED, cut_short)
+        assert execution.now.outcome == outcome
         assert "registry: refused" in execution.asked_for()
-        assert ("Rotation Finished" in opened.told(execution.registry)) is not cut_short
+        assert ("Rotation Finished" in opened.told(execution.registry)) is (outcome == "finished")
         assert not execution.owned

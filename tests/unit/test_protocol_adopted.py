@@ -39,13 +39,15 @@ class TestReadable:
         assert next_of(accepted.having(staged="v2"), ASKED, way=way).act is Act.PROMOTE
 
     @pytest.mark.parametrize("same", [True, False], ids=["in the store already", "a paste, refused twice"])
-    def test_what_is_of_no_use_is_deleted_then_stale(self, way: Way, *, same: bool) -> None:
+    def test_what_is_of_no_use_is_deleted_then_closed(self, way: Way, *, same: bool) -> None:
+        """After a wrong paste nothing is reset, which of several it was."""
         refused = adopted(adopted=AttemptKind.PASTED, login=LoginVerdict.REFUSED, refusals=2)
         useless = adopted() if same else refused
         seen = replace(READABLE, same_as_current=same)
         assert next_of(useless, seen, way=way).act is Act.DELETE
         step = next_of(useless, replace(seen, deleted=True), way=way)
-        assert (step.act, step.outcome) == (Act.CLOSE, AttemptOutcome.STALE)
+        wrong = AttemptOutcome.STALE if same or way is Way.MANUAL else AttemptOutcome.WRONG_PASTE
+        assert (step.act, step.outcome) == (Act.CLOSE, wrong)
 
     def test_an_answer_refused_twice_is_kept_unless_the_stores_password_is_still_good(self, way: Way) -> None:
         """The plan may read the wrong field, and this may be the only copy of the password in force."""

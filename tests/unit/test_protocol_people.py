@@ -100,7 +100,7 @@ class TestAfterAWrongPaste:
             rotation(old_version="v1", resets=1),
             rotation(old_version="v1", old_refusals=2),
             rotation(old_version="v1", wrong_logins=LIMITS.wrong_logins),
-            rotation(old_version="v1", phase=Phase.NEEDS_ATTENTION),
+            rotation(old_version="v1", phase=Phase.NEEDS_ATTENTION, problems=(f"{WRONG.said}: reset it",)),
         ],
         ids=["no password in the store", "reset before", "store's is dead", "logins spent", "told already"],
     )

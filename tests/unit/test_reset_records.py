@@ -310,7 +310,10 @@ class TestEscrow:
         state = place.reset()
         while state.next is Next.WAIT:
             state = place.reset()
-        assert (attempts(place)[0].kind, attempts(place)[0].outcome) == (AttemptKind.ADOPTED, AttemptOutcome.STALE)
+        assert (attempts(place)[0].kind, attempts(place)[0].outcome) == (
+            AttemptKind.ADOPTED,
+            AttemptOutcome.WRONG_PASTE,
+        )
         assert (state.outcome, place.rotation.phase) == (Outcome.NEEDS_ATTENTION, Phase.NEEDS_ATTENTION)
         assert place.rotation.problems == ("look at it",)
         assert place.api.made == []

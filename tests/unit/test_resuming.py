@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,7 @@ from rekey.runtime import Call
 from rekey.steps import begin
 from tests.sandbox import aws_faults
 from tests.unit.bare_stack import BareStack, plan_of
+from tests.unit.reset_place import Place
 
 if TYPE_CHECKING:
     from rekey.model.rotation import Fence
@@ -284,3 +285,16 @@ class TestAtTheSameMoment:
         assert opened.ledger.latest(fence.registry) == rotation
         (after,) = opened.ledger.attempts(fence.registry, 1)
         assert after.reading == 1
+
+
+@pytest.mark.parametrize("names", [["deploy-bot", "second-bot"], ["renamed-bot"]], ids=["one more", "renamed"])
+def test_the_mended_plans_consumers_are_the_ones_that_are_told(opened: BareStack, names: list[str]) -> None:
+    with Place(opened) as place:
+        place.write(phase=Phase.NEEDS_ATTENTION, gate_at=runtime.now(), problems=("look at it",))
+        place.hand_back()
+        document: Any = opened.bucket.read_json(f"rotations/{place.name}/1/plan.json")["plan"]
+        document["consumers"] = [{**document["consumers"][0], "name": name} for name in names]
+        version = opened.bucket.write(plan_key(place.name), to_stored(document), "application/json")
+        resuming.resume(opened.ledger, place.name, version, runtime.now())
+        place.begin()
+        assert [state.entry for state in place.bench.folder(place.name, 1).shard(0).entries] == names

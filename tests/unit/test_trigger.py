@@ -279,6 +279,18 @@ class TestStart:
         (started,) = executions(opened, registry)
         assert started.endswith(execution_name(registry, 2))
 
+    def test_names_that_a_restored_ledger_has_forgotten_are_passed_over(self, opened: BareStack, registry: str) -> None:
+        """One turn of the tick is enough: a leak does not wait a minute for each."""
+        for number in range(6):
+            send(opened, event(registry, leak=f"case-{number}"))
+            for arn in executions(opened, registry):
+                end(opened, arn)
+        there = len(executions(opened, registry))
+        key = {"pk": {"S": partition(registry)}, "sk": {"S": "starts"}}
+        opened.aws.client("dynamodb").delete_item(TableName=opened.table.name, Key=key)
+        assert send(opened, event(registry, leak="new"))["started"] == [registry]
+        assert len(executions(opened, registry)) == there + 1
+
     def test_two_names_never_share_an_execution(self) -> None:
         """Step Functions ends a name at 80 characters."""
         longest = execution_name("a" * 63, 10**12)

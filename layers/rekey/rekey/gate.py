@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rekey.model.plan import Policy
-from rekey.model.request import Reason, Request
+from rekey.model.request import Reason, Request, RequestState
+from rekey.model.rotation import Rotation
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class Decision:
     reason: Reason | None
     problems: tuple[str, ...] = ()
     waived: tuple[str, ...] = ()
+
+
+def met(requests: Sequence[Request], *rotations: Rotation | None) -> list[Request]:
+    """Return the open requests that the completed reset of one of these rotations meets."""
+    resets = [each.called_at for each in rotations if each is not None and each.completed and each.called_at]
+    return [one for one in requests if one.state is RequestState.OPEN and any(map(one.is_met_by, resets))]
 
 
 def decide(checks: Sequence[Check], requests: Sequence[Request], policy: Policy) -> Decision:

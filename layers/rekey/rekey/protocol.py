@@ -69,10 +69,10 @@ def _without_attempt(records: Records, seen: Seen, limits: Limits, now: datetime
         return Step(Act.DELIVER)
     if last is not None and last.outcome is AttemptOutcome.SUPERSEDED:
         return Step(Act.ATTENTION, why="the store holds a higher generation: a later rotation overtook this one")
-    if last is not None and last.outcome is AttemptOutcome.WRONG_PASTE and records.way is not Way.MANUAL:
-        return _after_wrong_paste(rotation, last, seen, limits, now)
     if rotation.phase is Phase.NEEDS_ATTENTION:
         return Step(Act.ATTENTION, why="\n".join(rotation.problems))
+    if last is not None and last.outcome is AttemptOutcome.WRONG_PASTE and records.way is not Way.MANUAL:
+        return _after_wrong_paste(rotation, last, seen, limits, now)
     if records.way is Way.MANUAL:
         return _without_paste(rotation, seen, limits, now)
     return _after(rotation, last, limits, now)
@@ -81,7 +81,7 @@ def _without_attempt(records: Records, seen: Seen, limits: Limits, now: datetime
 def _after_wrong_paste(rotation: Rotation, last: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
     """Let the store's password say whether a person is needed: a slip of the pen must not block a healthy registry."""
     paste = Step(Act.ATTENTION, why=f"{last.said}: reset the password in the console and `rekey paste` the new one")
-    if rotation.resets or rotation.old_version is None or rotation.phase is Phase.NEEDS_ATTENTION:
+    if rotation.resets or rotation.old_version is None:
         return paste
     if seen.old is LoginVerdict.ACCEPTED:
         return Step(Act.STOP, why=f"{last.said}. Nothing was reset: the one in the store is still good")
@@ -188,7 +188,7 @@ def _without_answer(records: Records, attempt: Attempt, seen: Seen, limits: Limi
     if not seen.looked:
         return Step(Act.LOOK)
     if attempt.kind is not AttemptKind.RESET:
-        return Step(Act.CLOSE, outcome=_wrong(attempt))
+        return Step(Act.CLOSE, outcome=_wrong(records, attempt))
     if now < _settled_at(attempt, limits):
         return Step(Act.WAIT, until=_settled_at(attempt, limits) + _TICK)
     if attempt.change_mark is not None and attempt.mark_moved is None:
@@ -258,21 +258,25 @@ def _with_password(records: Records, attempt: Attempt, seen: Seen, limits: Limit
         # Perhaps the plan reads the wrong field: the answer may still be the only copy of what is in force.
         return _undecided(records, attempt, seen, limits, now)
     if attempt.kind is not AttemptKind.RESET and (seen.same_as_current or refused):
-        return Step(Act.CLOSE, outcome=_wrong(attempt)) if seen.deleted else Step(Act.DELETE)
+        return Step(Act.CLOSE, outcome=_wrong(records, attempt)) if seen.deleted else Step(Act.DELETE)
     if _set_is_uncertain(records, attempt):
         led = _after_uncertain_set(records.rotation, attempt, seen, limits, now)
         if led is not None:
             return led
     if refused:
         return Step(Act.ATTENTION, why=_refused(records.way, attempt))
+    if attempt.after_call is not None and now < attempt.after_call + limits.settle:
+        return Step(Act.WAIT, until=attempt.after_call + limits.settle + _TICK)
     if not seen.asked:
         spent = records.rotation.wrong_logins >= limits.wrong_logins
         return Step(Act.ATTENTION, why=WRONG_LOGINS_SPENT) if spent else Step(Act.LOG_IN)
     return _unproven(records, attempt, limits, now)
 
 
-def _wrong(attempt: Attempt) -> AttemptOutcome:
-    return AttemptOutcome.WRONG_PASTE if attempt.kind is AttemptKind.PASTED else AttemptOutcome.STALE
+def _wrong(records: Records, attempt: Attempt) -> AttemptOutcome:
+    """Of several pastes an earlier one is adopted when a later one was wrong: after it, too, nothing is reset."""
+    pasted = attempt.kind is AttemptKind.PASTED or (attempt.is_paste and records.way is not Way.MANUAL)
+    return AttemptOutcome.WRONG_PASTE if pasted else AttemptOutcome.STALE
 
 
 def _set_is_uncertain(records: Records, attempt: Attempt) -> bool:

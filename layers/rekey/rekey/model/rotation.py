@@ -97,7 +97,7 @@ class Rotation(Record):
     logins_spent: bool = False
     """The budget of wrong logins is used up: no more is proven that needs one."""
     cut_short: bool = False
-    """Closed for a later leak before every consumer was told; what is left is delivered where the next one stops."""
+    """Closed for a later leak or a paste before every consumer was told: open again where the next one stops."""
     told: bool = False
     """Whether a consumer may have been told. Written before the first consumer is."""
     old_version: str | None = None
@@ -203,6 +203,8 @@ class Attempt(Record):
     """Until then the claim's invocation may still act; after it, it sends nothing."""
     called_at: datetime | None = None
     """Written before the call is sent. For a paste: when the person clicked."""
+    after_call: datetime | None = None
+    """For a paste: when a call that it replaced may have left at the latest. It may still have its effect."""
     call_ended_at: datetime | None = None
     end: CallEnd | None = None
     said: str = ""

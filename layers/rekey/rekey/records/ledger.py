@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 from rekey.errors import Conflict, Fenced
 from rekey.model.record import Record
 from rekey.model.request import Request, RequestState
-from rekey.model.rotation import Again, Attempt, Fence, Rotation
+from rekey.model.rotation import Again, Attempt, Fence, Phase, Rotation
 from rekey.model.verdict import Receipt
 from rekey.records.codec import (
     OPEN,
@@ -40,9 +40,16 @@ class Ledger:
         return read_record(Rotation, self.table.get(partition(registry), rotation_key(generation)))
 
     def latest(self, registry: str) -> Rotation | None:
-        """Return the rotation with the highest generation."""
-        items = self.table.query(partition(registry), "rotation#")
-        return read_record(Rotation, items[-1]) if items else None
+        """Return the rotation with the highest generation; the one before, where that is open and the last stopped."""
+        found = [read_record(Rotation, item) for item in self.table.query(partition(registry), "rotation#")[-2:]]
+        last = found[-1] if found else None
+        before = found[0] if last is not None and last.phase is Phase.STOPPED else None
+        return before if before is not None and before.phase.open else last
+
+    def stopped_after(self, rotation: Rotation | None) -> Rotation | None:
+        """Return the rotation that stopped before its reset while this one was not finished, if any did."""
+        after = self.rotation(rotation.registry, rotation.generation + 1) if rotation is not None else None
+        return after if after is not None and after.phase is Phase.STOPPED else None
 
     def attempts(self, registry: str, generation: int) -> list[Attempt]:
         """Return every attempt under a number, oldest first."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from rekey.errors import Conflict
 from rekey.model.password import Password
 from rekey.model.request import Reason
-from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, Phase, Rotation
+from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, CallEnd, Phase, Rotation
 from rekey.model.verdict import LoginVerdict
 from rekey.records.dynamo import ConditionFailed, Write
 from rekey.records.escrow import Escrow
@@ -28,20 +28,22 @@ def paste(  # noqa: PLR0913 (where to, what, when)
     """
     latest = ledger.latest(registry)
     writes: list[Write] = []
+    after_call: datetime | None = None
     if latest is not None and latest.phase.open and not latest.completed:
         rotation = latest
         attempts = ledger.attempts_of(latest)
         if attempts and attempts[-1].outcome is None:
             replaced = attempts[-1].having(outcome=AttemptOutcome.REPLACED, rev=secrets.token_hex(8))
             writes.append(following(attempts[-1], replaced))
+            after_call = _may_act_from(replaced)
     else:
-        rotation = _opened(latest, registry, now)
+        rotation = _opened(ledger.stopped_after(latest) or latest, registry, now)
         if latest is not None and latest.phase.open:
             # A paste may turn out wrong: then the consumers that are left of this one have to be told after all.
             over = latest.having(
                 phase=Phase.FINISHED,
                 finished_at=now,
-                problems=("overtaken by a paste",),
+                problems=("overtaken by a paste", *latest.problems),
                 cut_short=bool(latest.shards),
             )
             writes += [following(latest, over.having(rev=secrets.token_hex(8))), open_mark(over)]
@@ -63,6 +65,7 @@ def paste(  # noqa: PLR0913 (where to, what, when)
         deadline=now,
         called_at=clicked_at or _click_known(rotation),
         call_ended_at=now,
+        after_call=after_call,
         rev=secrets.token_hex(8),
     )
     put = escrow.putting(attempt, escrow.envelope(attempt), password.reveal().encode())
@@ -74,6 +77,13 @@ def paste(  # noqa: PLR0913 (where to, what, when)
             return attempt
         raise Conflict(f"an execution wrote to {registry} at the same moment: paste once more") from None
     return attempt
+
+
+def _may_act_from(replaced: Attempt) -> datetime | None:
+    """Return from when on a call that was replaced may act for `settle` still, where nobody knows that it is over."""
+    if replaced.kind is not AttemptKind.RESET or replaced.called_at is None:
+        return replaced.after_call
+    return None if replaced.end is CallEnd.ANSWERED else replaced.call_ended_at or replaced.deadline
 
 
 def _click_known(rotation: Rotation) -> datetime | None:

@@ -50,9 +50,9 @@ def run(bench: Bench, call: Call) -> State:
     if rotation.shards == 0:
         rotation = _lay_out(bench, fence, rotation)
     elif rotation.pin_again:
-        _, body, _ = bench.plans.pushed(rotation.registry, rotation.plan_version)
-        bench.folder(rotation.registry, rotation.generation).pin_plan(body)
-        rotation = bench.ledger.save_one(fence, rotation.having(pin_again=False))
+        plan, body, _ = bench.plans.pushed(rotation.registry, rotation.plan_version)
+        shards = _pin(bench, rotation, plan, body)
+        rotation = bench.ledger.save_one(fence, rotation.having(pin_again=False, shards=shards))
     state = state.model_copy(
         update={
             "generation": rotation.generation,
@@ -103,8 +103,9 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
         if closed is not None:
             bench.ledger.save_one(fence, closed)
         return None
-    generation, follows, attempts = _number(closed or latest, promoted)
-    spent = latest.wrong_logins if latest and follows and not _asked_since(latest, requests) else 0
+    last = bench.ledger.stopped_after(latest) or closed or latest
+    generation, follows, attempts = _number(last, promoted)
+    spent = last.wrong_logins if last and follows and not _asked_since(last, requests) else 0
     fresh = Rotation(
         rev=follows,
         registry=fence.registry,
@@ -175,20 +176,26 @@ def _overtaken(bench: Bench, rotation: Rotation, promoted: Stored | None) -> boo
 def _lay_out(bench: Bench, fence: Fence, rotation: Rotation) -> Rotation:
     """Pin the plan, cut its entries into shards, note what the registry holds."""
     plan, body, version = bench.plans.pushed(rotation.registry)
-    folder = bench.folder(rotation.registry, rotation.generation)
-    folder.pin_plan(body)
-    shards = cut(plan.consumers)
-    for number, entries in enumerate(shards):
-        folder.save_shard(ShardFile(number, tuple(EntryState(entry.name) for entry in entries)))
+    shards = _pin(bench, rotation, plan, body)
     note, refused = _snapshot(bench, plan, rotation)
     laid_out = rotation.having(
-        shards=len(shards),
+        shards=shards,
         plan_version=version,
         wrong_logins=rotation.wrong_logins + refused,
         contents_note=note,
         snapshot_at=None if note else runtime.now(),
     )
     return bench.ledger.save_one(fence, laid_out)
+
+
+def _pin(bench: Bench, rotation: Rotation, plan: Plan, body: bytes) -> int:
+    """Keep the plan, and its entries in shards that nobody has prepared; return how many those are."""
+    folder = bench.folder(rotation.registry, rotation.generation)
+    folder.pin_plan(body)
+    shards = cut(plan.consumers)
+    for number, entries in enumerate(shards):
+        folder.save_shard(ShardFile(number, tuple(EntryState(entry.name) for entry in entries)))
+    return len(shards)
 
 
 def _snapshot(bench: Bench, plan: Plan, rotation: Rotation) -> tuple[str, bool]:

@@ -7,16 +7,14 @@ back for it.
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from rekey import errors, evidence, page, runtime
+from rekey import errors, evidence, gate, page, runtime
 from rekey.bus import Told
 from rekey.errors import Conflict, Unreachable
 from rekey.evidence import Findings
-from rekey.model.request import Request, RequestState
-from rekey.model.rotation import Again, Fence, Phase, Rotation
+from rekey.model.rotation import Again, AttemptKind, Fence, Phase, Rotation
 from rekey.model.state import Outcome, State
 from rekey.model.verdict import Receipt
 from rekey.observability import logger
@@ -81,7 +79,9 @@ class Report:
         self.now = runtime.now()
         self.again = bench.ledger.again(fence.registry)
         self.tries = self.again.tries if self.again else 0
-        self.told = self.again.told if self.again else ""
+        self.told = self.again.told.split() if self.again else []
+        self.stands: list[str] = []
+        """Digests of what stands in the way now, and was told."""
 
     def run(self) -> State:
         """Write the end and return the state that says it. Raises Fenced, Conflict, and what the records raise."""
@@ -92,8 +92,9 @@ class Report:
 
     def _end(self) -> State:
         state = self.call.state
-        self._end_the_one_before()
+        self.stands = []
         rotation = self.bench.ledger.latest(state.registry)
+        self._end_the_one_that_stopped(rotation)
         if rotation is None or rotation.execution != self.call.execution:
             # Begin failed before it opened or took up a rotation: its requests stay open.
             return self._end_without_rotation(state, rotation)
@@ -101,24 +102,21 @@ class Report:
         outcome = self._outcome(found)
         ended = self._ended(found, outcome)
         self._save_evidence(ended, outcome)
-        told = self._call_a_person(ended.rotation, outcome)
-        self._commit(rotation, ended, outcome, told)
+        self._call_a_person(ended, outcome)
+        self._commit(rotation, ended, outcome)
         _tell_the_end(self.bench, ended.rotation, outcome)
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
 
-    def _end_the_one_before(self) -> None:
-        """Write what became of a rotation that a leak had cut short, where the next one stopped and it had its turn."""
-        ledger, registry = self.bench.ledger, self.fence.registry
-        before = ledger.rotation(registry, self.call.state.generation) if self.call.state.generation else None
-        if before is None or not before.cut_short:
+    def _end_the_one_that_stopped(self, latest: Rotation | None) -> None:
+        """Write and tell why a rotation stopped, where the one before it goes on in its place."""
+        stopped = self.bench.ledger.stopped_after(latest)
+        if stopped is None:
             return
-        found = self._findings(before)
-        outcome = self._outcome(found)
-        self._save_evidence(found, outcome)
-        if outcome is not Outcome.UNFINISHED:
-            self._call_a_person(before, outcome)
-            _tell_the_end(self.bench, before, outcome)  # told first: twice rather than never
-            ledger.save_one(self.fence, before.having(cut_short=False))
+        found = self._findings(stopped)
+        self._call_a_person(found, Outcome.STOPPED)  # told first: twice rather than never
+        if not stopped.outcome:
+            self._save_evidence(found, Outcome.STOPPED)
+            self.bench.ledger.save_one(self.fence, stopped.having(outcome=Outcome.STOPPED.value))
 
     def _findings(self, rotation: Rotation) -> Findings:
         ledger, registry, generation = self.bench.ledger, rotation.registry, rotation.generation
@@ -169,19 +167,34 @@ class Report:
             changes |= {"phase": Phase.FINISHED, "finished_at": self.now, "problems": problems}
         return replace(found, rotation=rotation.having(**changes))
 
-    def _call_a_person(self, rotation: Rotation, outcome: Outcome) -> str:
-        """Tell what a person has to hear; return the digest of what was told.
+    def _call_a_person(self, found: Findings, outcome: Outcome) -> None:
+        """Tell what a person has to hear.
 
         Told before it is written: cut off in between, it is told twice rather than never. What the bus does not take,
         the next report tells; none follows on a rotation that is closed, so that is Unreachable and tried again.
         """
+        rotation = found.rotation
         why, closed = self._in_the_way(rotation, outcome), _ends_with_a_person(rotation, outcome)
-        if not why or (not closed and not self._is_news(why)):
-            return "" if outcome in _DONE else self.told
-        taken = self.bench.bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why)
+        if not why:
+            return
+        pastes = [attempt.number for attempt in found.attempts if attempt.kind is AttemptKind.PASTED]
+        taken = self._tell_news(why, *pastes[-1:], always=closed, rotation=rotation.id)
         if closed and not taken:
             raise Unreachable("the event bus does not take that a person is needed: the rotation is not closed before")
-        return _digest(why) if taken else self.told
+
+    def _tell_news(self, why: str, *of: int, always: bool = False, **told: str) -> bool:
+        """Tell a person, unless the last try told that very thing: the tick would tell it every half hour.
+
+        `of`: what makes the same words another thing. Returns whether the bus took it.
+        """
+        digest = _digest("\n".join([why, *map(str, of)]))
+        if not always and digest in self.told:
+            self.stands.append(digest)
+            return True
+        taken = self.bench.bus.tell(Told.ATTENTION_NEEDED, self.fence.registry, why=why, **told)
+        if taken:
+            self.stands.append(digest)
+        return taken
 
     def _in_the_way(self, rotation: Rotation, outcome: Outcome) -> str:
         """Return what a person has to hear, or "". That it needs attention in the middle was told by who found it.
@@ -202,17 +215,18 @@ class Report:
         folder = self.bench.folder(found.rotation.registry, found.rotation.generation)
         folder.save_evidence(document, page.render(document))
 
-    def _commit(self, before: Rotation, found: Findings, outcome: Outcome, told: str) -> None:
+    def _commit(self, before: Rotation, found: Findings, outcome: Outcome) -> None:
         """Write the end in one transaction: rotation, requests that are met, when to come back, the lease.
 
         A completed reset meets its requests even where consumers are still to be told: those are the rotation's own.
+        So does that of the one before: what closed it in the middle left its requests open.
         """
         rotation = found.rotation
         saved = rotation.having(rev=secrets.token_hex(8))
-        again = self._again(outcome, told)
+        again = self._again(outcome)
         writes: list[Write] = [following(before, saved), open_mark(saved), self._following(again)]
         before_it = self.bench.ledger.rotation(rotation.registry, rotation.generation - 1)
-        met = _met(found.requests, rotation, before_it)
+        met = gate.met(found.requests, rotation, before_it)
         while len(met) > _REQUESTS:
             self.bench.ledger.close(self.fence, met[:_REQUESTS], rotation.generation)
             met = met[_REQUESTS:]
@@ -221,11 +235,15 @@ class Report:
         lingering = self.call.state.error is not None
         hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=writes)
 
-    def _again(self, outcome: Outcome, told: str) -> Again:
-        """Return when the tick may come back; what is done counts from nought again."""
+    def _again(self, outcome: Outcome) -> Again:
+        """Return when the tick may come back; what is done counts from nought again.
+
+        What was told stays told while the rotation is tried again: it may stand in the way of every second try only.
+        """
         done = outcome in _DONE
         tries = 0 if done else self.tries + 1
         at = self.now if done else self.now + self.bench.settings.again_in(self.tries)
+        told = "" if done else " ".join(self.stands or self.told)
         return Again(registry=self.fence.registry, tries=tries, at=at, told=told, rev=secrets.token_hex(8))
 
     def _following(self, again: Again) -> Write:
@@ -238,21 +256,15 @@ class Report:
         under_way = latest is not None and latest.phase.open and latest.phase is not Phase.PREPARING
         outcome = Outcome.UNFINISHED if under_way else Outcome.STOPPED
         logger.error("nothing was begun", extra={"error": error.get("Error")})
-        told = self.told
-        # Told first: cut off in between, it is told twice rather than never.
-        if self._is_news(why) and self.bench.bus.tell(Told.ATTENTION_NEEDED, state.registry, why=why):
-            told = _digest(why)
-        again = self._again(outcome, told).having(not_begun=_in_one_line(why), not_begun_at=self.now)
+        if error or latest is None or latest.execution:  # else a paste came: what it opened begins with the next tick
+            self._tell_news(why)  # told first: cut off in between, it is told twice rather than never
+        again = self._again(outcome).having(not_begun=_in_one_line(why), not_begun_at=self.now)
         # A definite error is the function's own answer, as "wait" is, and the handler leaves nothing running behind it:
         # the next owner need not wait. After all else, a Task's timeout first of all, a call of Begin may still run.
         # (That it was called before, the lease says.)
         lingering = bool(error) and not _is_definite(error)
         hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=[self._following(again)])
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
-
-    def _is_news(self, why: str) -> bool:
-        """Whether what stands in the way was not what the last try told: the tick would tell it every half hour."""
-        return _digest(why) != self.told
 
 
 def _ends_with_a_person(rotation: Rotation, outcome: Outcome) -> bool:
@@ -278,15 +290,6 @@ def _in_one_line(text: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _met(requests: Sequence[Request], *rotations: Rotation | None) -> list[Request]:
-    """Return the open requests that the completed reset of a rotation meets.
-
-    Also of the one before: what closed that in the middle left its requests open.
-    """
-    resets = [each.called_at for each in rotations if each is not None and each.completed and each.called_at]
-    return [one for one in requests if one.state is RequestState.OPEN and any(map(one.is_met_by, resets))]
 
 
 def _made_several(entry: str, receipts: list[Receipt]) -> bool:

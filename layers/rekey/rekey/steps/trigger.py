@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SOURCE_PREFIX = "rekey.in/"
 _LONGEST_TEXT = 256
-_TURNS = 5
+_TURNS = 20
 _REMIND = timedelta(days=1)
 """A person who has not come is told again."""
 _name = TypeAdapter(RegistryName)
@@ -237,9 +237,11 @@ def start(bench: Bench, registry: str) -> bool:
         if status == "RUNNING":
             return False
         if status == "NEVER" and not _was_at_work(bench, registry, last):
-            return _start(bench, registry, last)  # counted, and then the trigger that counted it died
-        if starts.advance(registry, last):
-            return _start(bench, registry, last + 1)
+            _start(bench, registry, last)  # counted, and then the trigger that counted it died
+            return True
+        # Its name may be taken: of an execution that a ledger restored from a backup has forgotten.
+        if starts.advance(registry, last) and _start(bench, registry, last + 1):
+            return True
     return False  # others keep starting it
 
 
@@ -259,6 +261,7 @@ def execution_name(registry: str, number: int) -> str:
 
 
 def _start(bench: Bench, registry: str, number: int) -> bool:
+    """Start the execution of this number; return whether there was none of its name."""
     client: SFNClient = aws.client("stepfunctions")
     document = {"format": 1, "operation": "rotate", "registry": registry, "start": number}
     with aws.answering("the state machine"):
@@ -271,6 +274,7 @@ def _start(bench: Bench, registry: str, number: int) -> bool:
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") != "ExecutionAlreadyExists":
                 raise
+            return False
     logger.info("started", extra={"registry": registry, "start": number})
     return True
 

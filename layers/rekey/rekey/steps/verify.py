@@ -52,8 +52,6 @@ class Verification:
 
     def run(self) -> State:
         """Ask what is not known yet."""
-        if self.rotation.cut_short:  # its consumers alone are left: what the registry says, the next rotation asks
-            return self.state.to(Next.CONSUMERS)
         if self.rotation.phase is Phase.DELIVERING:
             self._save(phase=Phase.VERIFYING)
         if not self.rotation.heard:

@@ -189,7 +189,7 @@ def close(work: Work, outcome: AttemptOutcome) -> None:
         if isinstance(work.registry, Manual):  # the other kinds go on to ask for a person
             work.tell_attention(said)
             phase = Phase.READY
-    if outcome is AttemptOutcome.STALE and work.rotation.problems:
+    if outcome in (AttemptOutcome.STALE, AttemptOutcome.WRONG_PASTE) and work.rotation.problems:
         phase = Phase.NEEDS_ATTENTION  # what a person was called for before it was adopted stands
     if outcome is AttemptOutcome.LOST:
         work.tell_attention("a reset was called and its new password is lost: resetting once more")

@@ -12,11 +12,12 @@ from rekey.acts import Act, Step
 from rekey.contracts import Manual
 from rekey.errors import Conflict, RekeyError
 from rekey.model.names import StoreVersion
-from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase
+from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase, Rotation
 from rekey.model.state import Next, Outcome, State
 from rekey.model.verdict import LoginVerdict
 from rekey.observability import logger
 from rekey.protocol import next_act
+from rekey.records.ledger import changing
 from rekey.runtime import Call
 from rekey.steps import checks
 from rekey.steps.bench import Bench
@@ -60,6 +61,8 @@ def run(bench: Bench, invocation: Call) -> State:
 def _do(work: Work, step: Step) -> State | None:
     """Do one act. Returns a state where it leads out of this function."""
     match step.act:
+        case Act.CLAIM | Act.STOP | Act.ATTENTION if strays.waiting(work.bench, work.rotation):
+            return _try_it_first(work)
         case Act.CLAIM | Act.BE_READY if work.rotation.gate_at is None:
             return _ask_gate(work)
         case Act.GET_READY | Act.STAGE:
@@ -89,13 +92,11 @@ def _lead_out(work: Work, step: Step) -> State:
         case Act.STOP:
             return _stop(work, (step.why,))
         case _:
-            return _need_attention(work, step.why)
+            return work.need_attention(step.why)
 
 
-def _need_attention(work: Work, why: str) -> State:
-    """Call a person, unless an answer still lies in the escrow that nobody has tried."""
-    if not strays.waiting(work.bench, work.rotation):
-        return work.need_attention(why)
+def _try_it_first(work: Work) -> State:
+    """Come back for an answer in the escrow that nobody has tried, before anything is reset, stopped or asked for."""
     if work.attempt is not None and work.attempt.outcome is None:
         work.save({"outcome": AttemptOutcome.REPLACED})
     return work.state.to(Next.WAIT, until=runtime.now() + _SOON)
@@ -106,7 +107,10 @@ def _ask_gate(work: Work) -> State | None:
     time = checks.of_time(work.limits.call, work.call.left(runtime.now()))
     found = [time, *checks.before_reset(work.bench, work.rotation, work.plan, work.registry, work.store)]
     warnings = checks.warnings(work.rotation, work.registry, work.store)
-    requests = work.bench.ledger.open_requests(work.state.registry)
+    before = work.bench.ledger.rotation(work.state.registry, work.rotation.generation - 1)
+    open_ones = work.bench.ledger.open_requests(work.state.registry)
+    met = gate.met(open_ones, before)  # by a reset whose rotation was closed in the middle, and not reported yet
+    requests = [request for request in open_ones if request not in met]
     decision = gate.decide(found, requests, work.plan.policy)
     if not decision.go:
         return _stop(work, (*_of_stray(work), *decision.problems), warnings=warnings)
@@ -167,27 +171,36 @@ def _be_ready(work: Work) -> None:
 
 
 def _stop(work: Work, problems: tuple[str, ...], **noted: object) -> State:
+    """Write that nothing was reset; with it, in one transaction, that what was cut short for this is open again.
+
+    The gate comes first in every execution, so that no slow consumer holds a leak back. Raises what the store raises.
+    """
+    before = _cut_short_before(work)
     if work.attempt is not None and work.attempt.outcome is None:
         work.save(attempt={"outcome": AttemptOutcome.NOT_CALLED})
-    work.save_rotation(phase=Phase.STOPPED, finished_at=runtime.now(), problems=problems, **noted)
-    return _to_the_one_before(work) or work.state.to_report(Outcome.STOPPED)
+    stopped = work.rotation.having(phase=Phase.STOPPED, finished_at=runtime.now(), problems=problems, **noted)
+    if before is None:
+        work.bench.ledger.save_one(work.fence, stopped)
+        return work.state.to_report(Outcome.STOPPED)
+    again = before.having(
+        phase=Phase.DELIVERING,
+        cut_short=False,
+        finished_at=None,
+        outcome="",
+        new_refusals=0,
+        execution=work.rotation.execution,
+        problems=(f"{work.rotation.id} came in between, and stopped: {'; '.join(problems)}",),
+    )
+    work.bench.ledger.save_one(work.fence, stopped, also=changing(again))
+    changes = {"generation": again.generation, "plan_version": again.plan_version}
+    state = work.state.model_copy(update={**changes, "shards": tuple(range(again.shards))})
+    return state.to(Next.DELIVER)
 
 
-def _to_the_one_before(work: Work) -> State | None:
-    """Return the state that delivers what a later leak had cut short: nothing was reset, so its password is in force.
-
-    The gate comes first in every execution, so that no slow consumer holds a leak back.
-    """
+def _cut_short_before(work: Work) -> Rotation | None:
+    """Return the rotation that a leak or a paste had cut short, where its password is in force still."""
     before = work.bench.ledger.rotation(work.rotation.registry, work.rotation.generation - 1)
     if before is None or not before.cut_short:
         return None
-    try:
-        stored = work.store.current()
-    except RekeyError as error:
-        logger.error("what was cut short cannot be delivered", extra={"why": str(error)})
-        return None
-    if stored is None or stored.version != before.store_version:
-        return None
-    changes = {"generation": before.generation, "plan_version": before.plan_version}
-    state = work.state.model_copy(update={**changes, "shards": tuple(range(before.shards))})
-    return state.to(Next.DELIVER)
+    stored = work.store.current()
+    return before if stored is not None and stored.version == before.store_version else None

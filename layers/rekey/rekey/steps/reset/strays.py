@@ -36,10 +36,16 @@ def settle(
     """
     latest = attempts[-1] if attempts else None
     by_token = {attempt.escrow_token: attempt for attempt in attempts}
-    for token in bench.escrow.tokens(rotation.registry):
+    tokens = bench.escrow.tokens(rotation.registry)
+    theirs = _kept_before(bench, rotation) if tokens else set()
+    for token in tokens:
+        if token in theirs:
+            continue
         known = by_token.get(token)
         if known is not None and known.outcome in _DECIDED:
             bench.escrow.delete(known)
+        elif not rotation.phase.open:  # a paste has opened the next one, and may be what lies there
+            continue
         elif (known is None or known.outcome in _UNDECIDED) and (latest is None or latest.outcome is not None):
             stray = bench.escrow.stray(rotation.registry, token)
             if stray is None:
@@ -55,8 +61,19 @@ def waiting(bench: Bench, rotation: Rotation) -> bool:
     attempts = bench.ledger.attempts_of(rotation)
     by_token = {attempt.escrow_token: attempt for attempt in attempts}
     closed = not attempts or attempts[-1].outcome is not None
-    found = [by_token.get(token) for token in bench.escrow.tokens(rotation.registry)]
+    tokens = bench.escrow.tokens(rotation.registry)
+    theirs = _kept_before(bench, rotation) if tokens else set()
+    found = [by_token.get(token) for token in tokens if token not in theirs]
     return any(known is None or (closed and known.outcome in _UNDECIDED) for known in found)
+
+
+def _kept_before(bench: Bench, rotation: Rotation) -> set[str]:
+    """Return the tokens of answers that the rotation before keeps: promoted, and not accepted by the registry yet.
+
+    They go when that hears "accepted", or when this one's password is proven.
+    """
+    attempts = bench.ledger.attempts(rotation.registry, rotation.generation - 1)
+    return {one.escrow_token for one in attempts if one.promoted_at is not None and one.outcome is None}
 
 
 def _adopt(bench: Bench, fence: Fence, rotation: Rotation, stray: Stray) -> tuple[Rotation, Attempt]:
