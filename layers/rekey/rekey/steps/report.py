@@ -94,7 +94,7 @@ class Report:
         state = self.call.state
         self.stands = []
         rotation = self.bench.ledger.latest(state.registry)
-        self._end_the_one_that_stopped(rotation)
+        stopped = self._end_the_one_that_stopped(rotation)
         if rotation is None or rotation.execution != self.call.execution:
             # Begin failed before it opened or took up a rotation: its requests stay open.
             return self._end_without_rotation(state, rotation)
@@ -103,20 +103,25 @@ class Report:
         ended = self._ended(found, outcome)
         self._save_evidence(ended, outcome)
         self._call_a_person(ended, outcome)
-        self._commit(rotation, ended, outcome)
+        in_all = Outcome.STOPPED if stopped and outcome in _DONE else outcome
+        self._commit(rotation, ended, self._again(in_all))
         _tell_the_end(self.bench, ended.rotation, outcome)
-        return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
+        return state.model_copy(update={"outcome": in_all, "next": None, "until": None})
 
-    def _end_the_one_that_stopped(self, latest: Rotation | None) -> None:
-        """Write and tell why a rotation stopped, where the one before it goes on in its place."""
+    def _end_the_one_that_stopped(self, latest: Rotation | None) -> bool:
+        """Write and tell why a rotation stopped, where the one before it goes on in its place.
+
+        Returns whether it was in this execution, which then does not end well.
+        """
         stopped = self.bench.ledger.stopped_after(latest)
         if stopped is None:
-            return
+            return False
         found = self._findings(stopped)
         self._call_a_person(found, Outcome.STOPPED)  # told first: twice rather than never
         if not stopped.outcome:
             self._save_evidence(found, Outcome.STOPPED)
             self.bench.ledger.save_one(self.fence, stopped.having(outcome=Outcome.STOPPED.value))
+        return stopped.execution == self.call.execution
 
     def _findings(self, rotation: Rotation) -> Findings:
         ledger, registry, generation = self.bench.ledger, rotation.registry, rotation.generation
@@ -215,7 +220,7 @@ class Report:
         folder = self.bench.folder(found.rotation.registry, found.rotation.generation)
         folder.save_evidence(document, page.render(document))
 
-    def _commit(self, before: Rotation, found: Findings, outcome: Outcome) -> None:
+    def _commit(self, before: Rotation, found: Findings, again: Again) -> None:
         """Write the end in one transaction: rotation, requests that are met, when to come back, the lease.
 
         A completed reset meets its requests even where consumers are still to be told: those are the rotation's own.
@@ -223,7 +228,6 @@ class Report:
         """
         rotation = found.rotation
         saved = rotation.having(rev=secrets.token_hex(8))
-        again = self._again(outcome)
         writes: list[Write] = [following(before, saved), open_mark(saved), self._following(again)]
         before_it = self.bench.ledger.rotation(rotation.registry, rotation.generation - 1)
         met = gate.met(found.requests, rotation, before_it)
