@@ -28,6 +28,8 @@ class View:
     """Those that no completed reset has met yet."""
     receipts: Sequence[Receipt] = ()
     again: Again | None = None
+    stopped: Rotation | None = None
+    """The one that came after it and stopped before its reset, while it is not finished."""
     where: str = ""
     """`manual`: what the person is to do."""
     paste: str = ""
@@ -83,7 +85,12 @@ class View:
     @property
     def problems(self) -> list[str]:
         """What stands in the way, the latest first."""
-        return [*filter(None, [self.not_begun]), *(self.rotation.problems if self.rotation else ())]
+        said = filter(None, [self.not_begun, self._why_stopped])
+        return [*said, *(self.rotation.problems if self.rotation else ())]
+
+    @property
+    def _why_stopped(self) -> str:
+        return f"{self.stopped.id} stopped: {'; '.join(self.stopped.problems)}" if self.stopped else ""
 
     def next_step(self) -> str:
         """Return what a person is to do, or what comes by itself; empty where nothing is left."""
@@ -111,7 +118,8 @@ class View:
                 return f"mend {', '.join(failed)}"
             case Phase.FINISHED:
                 return self._again() if self.requests else ""
-        return self._again() if rotation.outcome == Outcome.UNFINISHED else ""
+        again = self._again() if rotation.outcome == Outcome.UNFINISHED else ""
+        return "; ".join(filter(None, [self._why_stopped, again]))
 
     def _again(self) -> str:
         """Return when the tick comes back."""
@@ -167,6 +175,7 @@ def view_with(stack: Stack, registry: str, rotation: Rotation | None) -> View:
         requests=ledger.open_requests(registry),
         receipts=sorted(receipts, key=lambda receipt: receipt.consumer),
         again=ledger.again(registry),
+        stopped=ledger.stopped_after(rotation),
         where=_where(stack, registry) if rotation and rotation.phase is Phase.READY else "",
         paste=_refused_paste(stack, rotation) if rotation and rotation.phase in _WAITS_FOR_PASTE else "",
     )

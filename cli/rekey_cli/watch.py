@@ -102,10 +102,14 @@ def look(stack: Stack, registry: str, key: str) -> Seen:
 
 
 def _serving(stack: Stack, request: Request | None, latest: Rotation | None) -> Rotation | None:
-    """Return the rotation that serves a request; one that ended before the request came does not."""
+    """Return the rotation that serves a request; one that ended before the request came does not.
+
+    One that stopped does, though what it had cut short goes on in its place.
+    """
     if request is None:
         return None
     if request.closed_by is not None:
         return stack.ledger.rotation(request.registry, request.closed_by)
+    latest = stack.ledger.stopped_after(latest) or latest
     ended = latest.finished_at if latest and not latest.phase.open else None
     return None if ended is not None and ended < request.arrived_at else latest

@@ -231,6 +231,21 @@ def test_an_end_that_is_not_the_good_one_is_an_exit_code(
     assert json.loads(result.stdout)["phase"] == phase.value
 
 
+def test_one_that_stopped_is_the_end_though_an_earlier_one_goes_on_in_its_place(stack: FakeStack) -> None:
+    stack.push()
+    stack.rotation(Phase.DELIVERING, started_at=LONG_AGO)
+
+    def stop(_: Request) -> None:
+        now = datetime.now(UTC)
+        stack.rotation(Phase.STOPPED, generation=2, started_at=now, finished_at=now, problems=("no rights",))
+
+    with functions(stack, stop):
+        result = run("rotate", "prod-images", *QUICK)
+    assert result.exit_code == ExitCode.FAILED
+    assert "prod-images/2: stopped" in result.stderr
+    assert "no rights" in result.output
+
+
 def test_leaving_stops_nothing_and_says_so(stack: FakeStack) -> None:
     stack.push()
     # A shell that runs the tests in the background has Python ignore Ctrl-C.

@@ -171,6 +171,15 @@ def test_what_comes_next(stack: FakeStack, phase: Phase, fields: dict[str, objec
     assert facts().get("next", "") == expected
 
 
+def test_why_a_later_one_stopped_is_said_while_it_goes_on(stack: FakeStack) -> None:
+    stack.push()
+    stack.rotation(Phase.DELIVERING, outcome="unfinished")
+    stack.rotation(Phase.STOPPED, generation=2, problems=("registry: refused",))
+    assert facts()["next"] == "prod-images/2 stopped: registry: refused; tried again within a minute"
+    (said,) = json.loads(run("status", "--json").stdout)
+    assert (said["generation"], said["problems"]) == (1, ["prod-images/2 stopped: registry: refused"])
+
+
 def test_consumers_follow_with_their_reasons(stack: FakeStack) -> None:
     stack.push()
     stack.rotation(Phase.FINISHED, outcome="consumers_failed", finished_at=NOW)

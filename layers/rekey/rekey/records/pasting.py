@@ -43,7 +43,7 @@ def paste(  # noqa: PLR0913 (where to, what, when)
             over = latest.having(
                 phase=Phase.FINISHED,
                 finished_at=now,
-                problems=("overtaken by a paste", *latest.problems),
+                problems=("overtaken by a paste",),
                 cut_short=bool(latest.shards),
             )
             writes += [following(latest, over.having(rev=secrets.token_hex(8))), open_mark(over)]

@@ -189,7 +189,7 @@ def _stop(work: Work, problems: tuple[str, ...], **noted: object) -> State:
         outcome="",
         new_refusals=0,
         execution=work.rotation.execution,
-        problems=(f"{work.rotation.id} came in between, and stopped: {'; '.join(problems)}",),
+        problems=(),
     )
     work.bench.ledger.save_one(work.fence, stopped, also=changing(again))
     changes = {"generation": again.generation, "plan_version": again.plan_version}
