@@ -175,7 +175,7 @@ def view_with(stack: Stack, registry: str, rotation: Rotation | None) -> View:
         requests=ledger.open_requests(registry),
         receipts=sorted(receipts, key=lambda receipt: receipt.consumer),
         again=ledger.again(registry),
-        stopped=ledger.stopped_after(rotation),
+        stopped=ledger.stopped_after(rotation) if rotation and rotation.phase.open else None,
         where=_where(stack, registry) if rotation and rotation.phase is Phase.READY else "",
         paste=_refused_paste(stack, rotation) if rotation and rotation.phase in _WAITS_FOR_PASTE else "",
     )

@@ -110,6 +110,7 @@ def _serving(stack: Stack, request: Request | None, latest: Rotation | None) -> 
         return None
     if request.closed_by is not None:
         return stack.ledger.rotation(request.registry, request.closed_by)
-    latest = stack.ledger.stopped_after(latest) or latest
+    if latest is not None and not (latest.called_at and request.is_met_by(latest.called_at)):
+        latest = stack.ledger.stopped_after(latest) or latest
     ended = latest.finished_at if latest and not latest.phase.open else None
     return None if ended is not None and ended < request.arrived_at else latest

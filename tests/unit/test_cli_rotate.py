@@ -18,8 +18,9 @@ from rekey.model.rotation import Phase, Rotation
 from rekey.model.verdict import ConsumerOutcome, Receipt
 from rekey.steps.trigger import read_request
 from rekey_cli.console import ExitCode
+from rekey_cli.stack import Stack
 from rekey_cli.view import View
-from rekey_cli.watch import Seen, follow
+from rekey_cli.watch import Seen, follow, look
 from tests.unit.cli_stack import LONG_AGO, FakeStack, run
 from tests.unit.plan_documents import changed
 
@@ -244,6 +245,17 @@ def test_one_that_stopped_is_the_end_though_an_earlier_one_goes_on_in_its_place(
     assert result.exit_code == ExitCode.FAILED
     assert "prod-images/2: stopped" in result.stderr
     assert "no rights" in result.output
+
+
+def test_a_request_that_is_met_already_follows_the_one_that_met_it(stack: FakeStack) -> None:
+    """A wrong paste came in between, and its rotation stopped: that is not the end of what was asked for."""
+    stack.push()
+    request, now = stack.ask(), datetime.now(UTC)
+    stack.rotation(Phase.DELIVERING, called_at=now, promoted_at=now)
+    stack.rotation(Phase.STOPPED, generation=2, finished_at=now, problems=("wrong paste",))
+    found = look(Stack(None), "prod-images", request.key).view.rotation
+    assert found is not None
+    assert found.generation == 1
 
 
 def test_leaving_stops_nothing_and_says_so(stack: FakeStack) -> None:

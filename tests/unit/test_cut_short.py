@@ -13,8 +13,9 @@ from rekey.model.password import Password
 from rekey.model.request import Reason, Request
 from rekey.model.rotation import AttemptKind, Phase
 from rekey.model.state import Next, Outcome
-from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, Receipt
+from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
 from rekey.records import pasting
+from rekey.records.plans import to_stored
 from rekey.steps import report
 from tests.sandbox import faults
 from tests.sandbox.wire import Response
@@ -90,6 +91,20 @@ class TestReset:
         client.put_secret_value(SecretId=f"registries/{place.name}", SecretString=text)
         place.api.inject(REFUSED, times=None)
         assert place.reset().outcome is Outcome.STOPPED
+
+    def test_the_store_of_its_own_plan_is_looked_at(self, place: Place, opened: BareStack) -> None:
+        """A plan that was pushed since may name another one."""
+        client: Any = opened.aws.client("secretsmanager")
+        elsewhere = f"registries/{place.name}-new"
+        text = json.dumps({"username": place.name, "password": place.stored})
+        client.create_secret(Name=elsewhere, SecretString=text)
+        folder = place.bench.folder(place.name, 2)
+        document: Any = opened.bucket.read_json(f"rotations/{place.name}/2/plan.json")["plan"]
+        document["store"]["name"] = elsewhere
+        folder.pin_plan(to_stored(document))
+        place.api.inject(REFUSED, times=None)
+        assert place.reset().next is Next.DELIVER
+        assert_goes_on(place)
 
     def test_nor_is_a_rotation_that_ended_by_itself(self, place: Place) -> None:
         first = place.bench.ledger.rotation(place.name, 1)
@@ -190,6 +205,38 @@ class TestPaste:
         waiting.begin()
         state = waiting.reset()
         assert (state.next, state.generation, waiting.stored) == (Next.DELIVER, 2, by_hand)
+
+    def test_the_verify_that_it_meets_asks_nothing(self, waiting: Place) -> None:
+        """The first rotation is closed, its password dead: nobody opens it again, and no login is spent on it."""
+        by_hand = secrets.token_urlsafe(12)
+        waiting.passwords.known[waiting.name] = by_hand
+        ledger, now = waiting.bench.ledger, runtime.now()
+        pasting.paste(ledger, waiting.bench.escrow, waiting.name, Password(by_hand), now=now, clicked_at=None)
+        waiting.shown.clear()
+        waiting.state = waiting.state.model_copy(update={"generation": 1})
+        assert waiting.verify().next is Next.CONSUMERS
+        first = ledger.rotation(waiting.name, 1)
+        assert first is not None
+        assert (first.phase, waiting.shown, waiting.asked_for()) == (Phase.FINISHED, [], [])
+
+    def test_the_password_in_force_proves_a_rotation_whose_wrong_logins_were_spent(self, opened: BareStack) -> None:
+        """The registry took it, and a person has looked: else only a needless reset led on."""
+        with Place(opened, max_wrong_logins=2) as place:
+            assert place.reset().next is Next.DELIVER
+            place.write(phase=Phase.NEEDS_ATTENTION, wrong_logins=2, problems=("spent",))
+            state = self.paste(place, place.stored)
+            assert (state.next, state.generation) == (Next.DELIVER, 1)
+            place.state = state
+            assert place.verify().next is not Next.REPORT
+            assert place.rotation.new_verdict is LoginVerdict.ACCEPTED
+
+    def test_a_report_whose_answer_was_lost_says_the_same_again(self, waiting: Place) -> None:
+        waiting.state = self.paste(waiting, secrets.token_urlsafe(12))
+        tell(waiting, ConsumerOutcome.UPDATED)
+        first = end(waiting).outcome
+        told = waiting.opened.told(waiting.name).count("Rotation Finished")
+        assert report.run(waiting.bench, waiting.call).outcome is first is Outcome.STOPPED
+        assert (told, waiting.opened.told(waiting.name).count("Rotation Finished")) == (1, 2)
 
     def test_the_execution_that_it_meets_calls_nobody(self, waiting: Place) -> None:
         """Its report finds another rotation in the place of its own, which the next tick begins."""

@@ -112,7 +112,7 @@ def test_what_was_never_prepared_is_not_ready(opened: BareStack) -> None:
     with Told(opened, Reason.REQUESTED) as place:
         stopped = place.reset()
         assert stopped.outcome is Outcome.STOPPED
-        assert place.rotation.problems == ("consumer deploy-bot: could not be prepared: see the log of distribute",)
+        assert place.rotation.problems == ("consumer deploy-bot: was never prepared: see the log of distribute",)
         assert place.api.made == []
     with Told(opened, Reason.REQUESTED) as place:
         place.distribute("prepare")
@@ -122,7 +122,7 @@ def test_what_was_never_prepared_is_not_ready(opened: BareStack) -> None:
 def test_in_an_emergency_it_is_passed_over_and_said(place: Told) -> None:
     place.lay_out("deploy-bot", policy={"compromised": {"unready_consumers": "proceed"}})
     assert place.reset().next is Next.DELIVER
-    assert place.rotation.waived == ("consumer deploy-bot: could not be prepared: see the log of distribute",)
+    assert place.rotation.waived == ("consumer deploy-bot: was never prepared: see the log of distribute",)
 
 
 def test_a_defect_in_one_adapter_stops_no_other_entry(place: Told, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,15 +38,16 @@ class TestReadable:
         assert next_of(accepted, ASKED, way=way).act is Act.STAGE
         assert next_of(accepted.having(staged="v2"), ASKED, way=way).act is Act.PROMOTE
 
-    @pytest.mark.parametrize("same", [True, False], ids=["in the store already", "a paste, refused twice"])
-    def test_what_is_of_no_use_is_deleted_then_closed(self, way: Way, *, same: bool) -> None:
-        """After a wrong paste nothing is reset, which of several it was."""
-        refused = adopted(adopted=AttemptKind.PASTED, login=LoginVerdict.REFUSED, refusals=2)
-        useless = adopted() if same else refused
+    @pytest.mark.parametrize("beside", [False, True], ids=["a forgotten paste", "one of several pastes"])
+    @pytest.mark.parametrize("same", [True, False], ids=["in the store already", "refused twice"])
+    def test_what_is_of_no_use_is_deleted_then_closed(self, way: Way, *, same: bool, beside: bool) -> None:
+        """Where a person has pasted nothing is reset, whichever of several was wrong."""
+        refused = {} if same else {"login": LoginVerdict.REFUSED, "refusals": 2}
+        useless = adopted(adopted=AttemptKind.PASTED, beside_paste=beside, **refused)
         seen = replace(READABLE, same_as_current=same)
         assert next_of(useless, seen, way=way).act is Act.DELETE
         step = next_of(useless, replace(seen, deleted=True), way=way)
-        wrong = AttemptOutcome.STALE if same or way is Way.MANUAL else AttemptOutcome.WRONG_PASTE
+        wrong = AttemptOutcome.WRONG_PASTE if beside and way is not Way.MANUAL else AttemptOutcome.STALE
         assert (step.act, step.outcome) == (Act.CLOSE, wrong)
 
     def test_an_answer_refused_twice_is_kept_unless_the_stores_password_is_still_good(self, way: Way) -> None:

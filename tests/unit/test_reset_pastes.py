@@ -133,6 +133,32 @@ class TestSeveral:
             assert go(place).next is Next.DELIVER
             assert place.stored == right
 
+    def test_a_forgotten_wrong_one_stops_no_leaks_reset(self, opened: BareStack) -> None:
+        """Nobody pasted in this rotation: what lies there is no person who stepped in."""
+        with Place(opened, max_wrong_logins=20) as place:
+            assert go(place).next is Next.DELIVER
+            paste(place, secrets.token_urlsafe(12))
+            place.hand_back()
+            forget(place)
+            place.passwords.known[place.name] = secrets.token_urlsafe(12)
+            now = runtime.now()
+            leak = Request(registry=place.name, key="2nd", reason=Reason.COMPROMISED, source="siem", arrived_at=now)
+            place.bench.ledger.put_request(leak)
+            place.begin()
+            assert go(place).next is Next.DELIVER
+            assert len(place.api.made) == 2
+            assert place.stored == place.api.made[1]
+
+    def test_what_nobody_has_looked_at_comes_first(self, opened: BareStack) -> None:
+        """Else those that were put aside are taken up again and again."""
+        with Place(opened, max_wrong_logins=20) as place:
+            place.api.inject(UNREADABLE, when=is_reset)
+            fail(place)
+            for _ in range(4):
+                paste(place, secrets.token_urlsafe(12))
+            assert go(place).outcome is Outcome.NEEDS_ATTENTION
+            assert place.rotation.attempts <= 10
+
 
 def forget(place: Place) -> None:
     """Let the ledger be as empty as a new one, but for the lease."""
@@ -214,6 +240,22 @@ class TestBesideACall:
             assert state.until is not None
             assert parse(state.until) >= call.call_ended_at + MINUTE
             assert place.stored == place.first
+
+    def test_nor_does_an_old_one_in_between_hurry_it(self, opened: BareStack) -> None:
+        """It is closed at once otherwise, and the right one no longer knows of the call."""
+        for right_comes_first in (True, False):
+            with Slow(opened, max_wrong_logins=20) as place:
+                place.api.inject(faults.drop(), when=is_reset)
+                place.reset()
+                right = secrets.token_urlsafe(12)
+                place.passwords.known[place.name] = right
+                paste(place, right if right_comes_first else place.first)
+                if not right_comes_first:
+                    place.reset()
+                paste(place, place.first if right_comes_first else right)
+                assert place.reset().next is Next.WAIT
+                assert latest(place).promoted_at is None
+                assert place.stored == place.first
 
     def test_also_the_second_one_does(self, opened: BareStack) -> None:
         with Slow(opened) as place:

@@ -310,10 +310,7 @@ class TestEscrow:
         state = place.reset()
         while state.next is Next.WAIT:
             state = place.reset()
-        assert (attempts(place)[0].kind, attempts(place)[0].outcome) == (
-            AttemptKind.ADOPTED,
-            AttemptOutcome.WRONG_PASTE,
-        )
+        assert (attempts(place)[0].kind, attempts(place)[0].outcome) == (AttemptKind.ADOPTED, AttemptOutcome.STALE)
         assert (state.outcome, place.rotation.phase) == (Outcome.NEEDS_ATTENTION, Phase.NEEDS_ATTENTION)
         assert place.rotation.problems == ("look at it",)
         assert place.api.made == []

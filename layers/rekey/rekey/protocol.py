@@ -253,6 +253,8 @@ def _undecided(records: Records, attempt: Attempt, seen: Seen, limits: Limits, n
 def _with_password(records: Records, attempt: Attempt, seen: Seen, limits: Limits, now: datetime) -> Step:
     if attempt.login is LoginVerdict.ACCEPTED:
         return Step(Act.PROMOTE) if attempt.staged else Step(Act.STAGE)
+    if attempt.after_call is not None and now < attempt.after_call + limits.settle:
+        return Step(Act.WAIT, until=attempt.after_call + limits.settle + _TICK)
     refused = attempt.refusals >= REFUSALS_THAT_COUNT
     if refused and attempt.kind is AttemptKind.ADOPTED and not attempt.is_paste and not seen.same_as_current:
         # Perhaps the plan reads the wrong field: the answer may still be the only copy of what is in force.
@@ -265,8 +267,6 @@ def _with_password(records: Records, attempt: Attempt, seen: Seen, limits: Limit
             return led
     if refused:
         return Step(Act.ATTENTION, why=_refused(records.way, attempt))
-    if attempt.after_call is not None and now < attempt.after_call + limits.settle:
-        return Step(Act.WAIT, until=attempt.after_call + limits.settle + _TICK)
     if not seen.asked:
         spent = records.rotation.wrong_logins >= limits.wrong_logins
         return Step(Act.ATTENTION, why=WRONG_LOGINS_SPENT) if spent else Step(Act.LOG_IN)
@@ -275,7 +275,7 @@ def _with_password(records: Records, attempt: Attempt, seen: Seen, limits: Limit
 
 def _wrong(records: Records, attempt: Attempt) -> AttemptOutcome:
     """Of several pastes an earlier one is adopted when a later one was wrong: after it, too, nothing is reset."""
-    pasted = attempt.kind is AttemptKind.PASTED or (attempt.is_paste and records.way is not Way.MANUAL)
+    pasted = attempt.kind is AttemptKind.PASTED or (attempt.beside_paste and records.way is not Way.MANUAL)
     return AttemptOutcome.WRONG_PASTE if pasted else AttemptOutcome.STALE
 
 

@@ -197,6 +197,8 @@ class Attempt(Record):
     kind: AttemptKind
     adopted: AttemptKind | None = None
     """How an adopted answer came: it is read as such."""
+    beside_paste: bool = False
+    """Whether an adopted answer is a paste, and somebody pasted in this rotation: not one that was forgotten."""
     nonce: str
     """Random: a second invocation that meets the claim knows that it is not its own."""
     deadline: datetime

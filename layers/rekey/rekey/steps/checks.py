@@ -73,7 +73,7 @@ def of_consumers(plan: Plan, shards: Sequence[ShardFile]) -> list[Check]:
 
 
 def _problems(shard: ShardFile, state: EntryState) -> list[str]:
-    return state.problems if shard.prepared else [f"{state.entry}: could not be prepared: see the log of distribute"]
+    return state.problems if shard.prepared else [f"{state.entry}: was never prepared: see the log of distribute"]
 
 
 def _looked_at(what: str, look: Callable[[], None]) -> Check:

@@ -63,12 +63,19 @@ def run(bench: Bench, call: Call) -> State:
 
 def _earlier_outcome(bench: Bench, call: Call) -> Outcome:
     """Return what an earlier try of this report wrote, if its answer was lost; else nothing is known to be done."""
-    latest = bench.ledger.latest(call.state.registry)
+    ledger, state = bench.ledger, call.state
+    latest = ledger.rotation(state.registry, state.generation) or ledger.latest(state.registry)
     if latest is None or latest.execution != call.execution or not latest.outcome:
         return Outcome.UNFINISHED
     outcome = Outcome(latest.outcome)
     _tell_the_end(bench, latest, outcome)  # cut off after its write: told twice rather than never
-    return outcome
+    return _in_all(outcome, ledger.stopped_after(latest), call)
+
+
+def _in_all(outcome: Outcome, stopped: Rotation | None, call: Call) -> Outcome:
+    """Return how the execution ends: not well where its own rotation stopped, and the one before was finished."""
+    stopped_here = stopped is not None and stopped.execution == call.execution
+    return Outcome.STOPPED if stopped_here and outcome in _DONE else outcome
 
 
 class Report:
@@ -94,7 +101,9 @@ class Report:
         state = self.call.state
         self.stands = []
         rotation = self.bench.ledger.latest(state.registry)
-        stopped = self._end_the_one_that_stopped(rotation)
+        stopped = self.bench.ledger.stopped_after(rotation)
+        if stopped is not None:
+            self._end_the_one_that_stopped(stopped)
         if rotation is None or rotation.execution != self.call.execution:
             # Begin failed before it opened or took up a rotation: its requests stay open.
             return self._end_without_rotation(state, rotation)
@@ -103,25 +112,18 @@ class Report:
         ended = self._ended(found, outcome)
         self._save_evidence(ended, outcome)
         self._call_a_person(ended, outcome)
-        in_all = Outcome.STOPPED if stopped and outcome in _DONE else outcome
+        in_all = _in_all(outcome, stopped, self.call)
         self._commit(rotation, ended, self._again(in_all))
         _tell_the_end(self.bench, ended.rotation, outcome)
         return state.model_copy(update={"outcome": in_all, "next": None, "until": None})
 
-    def _end_the_one_that_stopped(self, latest: Rotation | None) -> bool:
-        """Write and tell why a rotation stopped, where the one before it goes on in its place.
-
-        Returns whether it was in this execution, which then does not end well.
-        """
-        stopped = self.bench.ledger.stopped_after(latest)
-        if stopped is None:
-            return False
+    def _end_the_one_that_stopped(self, stopped: Rotation) -> None:
+        """Write and tell why a rotation stopped, where the one before it goes on in its place."""
         found = self._findings(stopped)
         self._call_a_person(found, Outcome.STOPPED)  # told first: twice rather than never
         if not stopped.outcome:
             self._save_evidence(found, Outcome.STOPPED)
             self.bench.ledger.save_one(self.fence, stopped.having(outcome=Outcome.STOPPED.value))
-        return stopped.execution == self.call.execution
 
     def _findings(self, rotation: Rotation) -> Findings:
         ledger, registry, generation = self.bench.ledger, rotation.registry, rotation.generation

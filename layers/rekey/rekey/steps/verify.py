@@ -51,7 +51,9 @@ class Verification:
         self.store = bench.store(self.plan)
 
     def run(self) -> State:
-        """Ask what is not known yet."""
+        """Ask what is not known yet. Of a rotation that a paste has closed meanwhile nothing: the next one asks."""
+        if not self.rotation.phase.open:
+            return self.state.to(Next.CONSUMERS)
         if self.rotation.phase is Phase.DELIVERING:
             self._save(phase=Phase.VERIFYING)
         if not self.rotation.heard:

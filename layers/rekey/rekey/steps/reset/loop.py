@@ -61,7 +61,7 @@ def run(bench: Bench, invocation: Call) -> State:
 def _do(work: Work, step: Step) -> State | None:
     """Do one act. Returns a state where it leads out of this function."""
     match step.act:
-        case Act.CLAIM | Act.STOP | Act.ATTENTION if strays.waiting(work.bench, work.rotation):
+        case Act.CLAIM | Act.STOP | Act.ATTENTION if _something_is_untried(work, step.act):
             return _try_it_first(work)
         case Act.CLAIM | Act.BE_READY if work.rotation.gate_at is None:
             return _ask_gate(work)
@@ -93,6 +93,12 @@ def _lead_out(work: Work, step: Step) -> State:
             return _stop(work, (step.why,))
         case _:
             return work.need_attention(step.why)
+
+
+def _something_is_untried(work: Work, act: Act) -> bool:
+    """Whether an answer in the escrow is to be tried before this act. A person comes sooner than the next login."""
+    spent = work.rotation.wrong_logins >= work.limits.wrong_logins
+    return not (act is Act.ATTENTION and spent) and strays.waiting(work.bench, work.rotation)
 
 
 def _try_it_first(work: Work) -> State:
@@ -188,6 +194,8 @@ def _stop(work: Work, problems: tuple[str, ...], **noted: object) -> State:
         finished_at=None,
         outcome="",
         new_refusals=0,
+        # After a wrong paste a person has looked, and the registry took the password in force.
+        wrong_logins=0 if _last_is_wrong_paste(work) else before.wrong_logins,
         execution=work.rotation.execution,
         problems=(),
     )
@@ -197,10 +205,15 @@ def _stop(work: Work, problems: tuple[str, ...], **noted: object) -> State:
     return state.to(Next.DELIVER)
 
 
+def _last_is_wrong_paste(work: Work) -> bool:
+    return work.attempt is not None and work.attempt.outcome is AttemptOutcome.WRONG_PASTE
+
+
 def _cut_short_before(work: Work) -> Rotation | None:
     """Return the rotation that a leak or a paste had cut short, where its password is in force still."""
     before = work.bench.ledger.rotation(work.rotation.registry, work.rotation.generation - 1)
     if before is None or not before.cut_short:
         return None
-    stored = work.store.current()
+    # By the plan it is pinned to: a newer one may name another store.
+    stored = work.bench.store(work.bench.folder(before.registry, before.generation).plan()).current()
     return before if stored is not None and stored.version == before.store_version else None

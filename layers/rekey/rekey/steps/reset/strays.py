@@ -38,7 +38,7 @@ def settle(
     by_token = {attempt.escrow_token: attempt for attempt in attempts}
     tokens = bench.escrow.tokens(rotation.registry)
     theirs = _kept_before(bench, rotation) if tokens else set()
-    for token in tokens:
+    for token in sorted(tokens, key=lambda token: token in by_token):  # what nobody has looked at comes first
         if token in theirs:
             continue
         known = by_token.get(token)
@@ -51,7 +51,8 @@ def settle(
             if stray is None:
                 raise Conflict("an answer in the escrow went while it was looked at: looked at again")
             if not stray.of_check:
-                return _adopt(bench, fence, rotation, stray)
+                pasted = any(attempt.kind is AttemptKind.PASTED for attempt in attempts)
+                return _adopt(bench, fence, rotation, stray, pasted=pasted)
             bench.escrow.discard(rotation.registry, token)
     return rotation, latest
 
@@ -76,7 +77,7 @@ def _kept_before(bench: Bench, rotation: Rotation) -> set[str]:
     return {one.escrow_token for one in attempts if one.promoted_at is not None and one.outcome is None}
 
 
-def _adopt(bench: Bench, fence: Fence, rotation: Rotation, stray: Stray) -> tuple[Rotation, Attempt]:
+def _adopt(bench: Bench, fence: Fence, rotation: Rotation, stray: Stray, *, pasted: bool) -> tuple[Rotation, Attempt]:
     now, number = runtime.now(), rotation.attempts + 1
     attempt = Attempt(
         registry=rotation.registry,
@@ -84,6 +85,7 @@ def _adopt(bench: Bench, fence: Fence, rotation: Rotation, stray: Stray) -> tupl
         number=number,
         kind=AttemptKind.ADOPTED,
         adopted=stray.kind,
+        beside_paste=pasted and stray.kind is AttemptKind.PASTED,
         nonce=secrets.token_hex(16),
         deadline=now,
         called_at=stray.called_at,
