@@ -47,7 +47,7 @@ UNPREPARED = _of("a call that cannot be prepared", 3, {Fault.UNPREPARED, Fault.C
 MISREAD = replace(
     _of("an answer that is misread until the plan is mended", 2, {Fault.LIE, Fault.CRASH, Fault.WRONG_MEND}),
     misread=True,
-    resumes=2,
+    resumes=3,  # who mends it wrongly twice mends it once more: a paste alone asks for the next reset, misread again
 )
 STAGED = replace(
     _of("a candidate of an earlier reading", 4, {Fault.ESCROW_REFUSES, Fault.CRASH, Fault.LIE}),

@@ -197,6 +197,8 @@ class Search:
         last = self.model.book.attempt(line.attempts[-1]) if line.attempts else None
         if last is not None and last.outcome is None and last.refusals >= REFUSALS_THAT_COUNT:
             return False  # a registry that lies twice and says it is well is believed
+        if rotation.new_refusals >= REFUSALS_THAT_COUNT:
+            return False  # by Verify, too
         clear = not self.model.config.misread or world.mended
         readable = any(
             answer.password == live and (world.mended or answer.pasted or (answer.readable and clear))
