@@ -92,6 +92,17 @@ class TestReset:
         place.api.inject(REFUSED, times=None)
         assert place.reset().outcome is Outcome.STOPPED
 
+    @pytest.mark.parametrize("mended", [False, True])
+    def test_a_call_that_is_repeated_leads_to_the_same(self, place: Place, *, mended: bool) -> None:
+        """Its answer was lost: the rotation that stopped is not begun again beside the one that goes on."""
+        place.api.inject(REFUSED, times=None)
+        first = place.reset()
+        if mended:
+            place.api.clear_faults()
+        assert place.reset() == first
+        assert_goes_on(place)
+        assert len(place.api.made) == 1
+
     def test_the_store_of_its_own_plan_is_looked_at(self, place: Place, opened: BareStack) -> None:
         """A plan that was pushed since may name another one."""
         client: Any = opened.aws.client("secretsmanager")
@@ -223,12 +234,13 @@ class TestPaste:
         """The registry took it, and a person has looked: else only a needless reset led on."""
         with Place(opened, max_wrong_logins=2) as place:
             assert place.reset().next is Next.DELIVER
-            place.write(phase=Phase.NEEDS_ATTENTION, wrong_logins=2, problems=("spent",))
+            place.write(phase=Phase.NEEDS_ATTENTION, wrong_logins=2, logins_spent=True, problems=("spent",))
             state = self.paste(place, place.stored)
             assert (state.next, state.generation) == (Next.DELIVER, 1)
             place.state = state
             assert place.verify().next is not Next.REPORT
             assert place.rotation.new_verdict is LoginVerdict.ACCEPTED
+            assert not place.rotation.logins_spent
 
     def test_a_report_whose_answer_was_lost_says_the_same_again(self, waiting: Place) -> None:
         waiting.state = self.paste(waiting, secrets.token_urlsafe(12))
@@ -239,12 +251,17 @@ class TestPaste:
         assert (told, waiting.opened.told(waiting.name).count("Rotation Finished")) == (1, 2)
 
     def test_the_execution_that_it_meets_calls_nobody(self, waiting: Place) -> None:
-        """Its report finds another rotation in the place of its own, which the next tick begins."""
+        """Its report finds another rotation in the place of its own, which the next tick begins.
+
+        What its own one met is closed: two pastes later nobody would know, and it would ask for another reset.
+        """
         ledger, now = waiting.bench.ledger, runtime.now()
         wrong = Password(secrets.token_urlsafe(12))
         pasting.paste(ledger, waiting.bench.escrow, waiting.name, wrong, now=now, clicked_at=None)
+        waiting.state = waiting.state.model_copy(update={"generation": 1})
         report.run(waiting.bench, waiting.call)
         assert waiting.asked_for() == []
+        assert ledger.open_requests(waiting.name) == []
 
     def test_a_right_one_tells_everybody(self, waiting: Place) -> None:
         by_hand = secrets.token_urlsafe(12)

@@ -169,6 +169,37 @@ def forget(place: Place) -> None:
             client.delete_item(TableName=table.name, Key=key)
 
 
+class ByHand(Place):
+    """A registry that only a person resets."""
+
+    def _registry(self) -> dict[str, object]:
+        registry = {"name": self.name, "type": "manual", "endpoint": self.registry.url, "username": self.name}
+        return {**registry, "where": "console", "max_wrong_logins": 20}
+
+
+def test_by_hand_too_the_right_one_is_tried_though_a_wrong_one_came_after_it(opened: BareStack) -> None:
+    """Nobody asked for these: the gate would stop the rotation, and the right one lie in the escrow."""
+    with ByHand(opened) as place:
+        first = secrets.token_urlsafe(12)
+        assert go(place).outcome is Outcome.READY
+        place.passwords.known[place.name] = first
+        paste(place, first)
+        assert go(place).next is Next.DELIVER
+        told = Receipt(
+            "deploy-bot", "webhook", ConsumerOutcome.UPDATED, ConsumerVerdict.WRITTEN, answered_at=runtime.now()
+        )
+        place.bench.ledger.save_receipts(place.lease.fence(place.name), 1, 0, [told])
+        verify(place)
+        report.run(place.bench, place.call)
+        right = secrets.token_urlsafe(12)
+        place.passwords.known[place.name] = right
+        paste(place, right)
+        paste(place, secrets.token_urlsafe(12))
+        place.begin()
+        assert go(place).next is Next.DELIVER
+        assert place.stored == right
+
+
 class TestBesideAnUnprovenPassword:
     """It may have been misread: then the answer that its rotation keeps is the only copy of what is in force."""
 

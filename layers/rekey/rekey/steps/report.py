@@ -121,7 +121,7 @@ class Report:
         """Write and tell why a rotation stopped, where the one before it goes on in its place."""
         found = self._findings(stopped)
         self._call_a_person(found, Outcome.STOPPED)  # told first: twice rather than never
-        if not stopped.outcome:
+        if stopped.outcome != Outcome.STOPPED:
             self._save_evidence(found, Outcome.STOPPED)
             self.bench.ledger.save_one(self.fence, stopped.having(outcome=Outcome.STOPPED.value))
 
@@ -188,6 +188,14 @@ class Report:
         taken = self._tell_news(why, *pastes[-1:], always=closed, rotation=rotation.id)
         if closed and not taken:
             raise Unreachable("the event bus does not take that a person is needed: the rotation is not closed before")
+
+    def _close_what_is_met(self, state: State) -> None:
+        """Close what this execution's own rotation met, which a paste has closed in the middle."""
+        ledger = self.bench.ledger
+        mine = ledger.rotation(state.registry, state.generation)
+        met = gate.met(ledger.open_requests(state.registry), mine)
+        for first in range(0, len(met), _REQUESTS):
+            ledger.close(self.fence, met[first : first + _REQUESTS], state.generation)
 
     def _tell_news(self, why: str, *of: int, always: bool = False, **told: str) -> bool:
         """Tell a person, unless the last try told that very thing: the tick would tell it every half hour.
@@ -264,6 +272,7 @@ class Report:
         logger.error("nothing was begun", extra={"error": error.get("Error")})
         if error or latest is None or latest.execution:  # else a paste came: what it opened begins with the next tick
             self._tell_news(why)  # told first: cut off in between, it is told twice rather than never
+        self._close_what_is_met(state)
         again = self._again(outcome).having(not_begun=_in_one_line(why), not_begun_at=self.now)
         # A definite error is the function's own answer, as "wait" is, and the handler leaves nothing running behind it:
         # the next owner need not wait. After all else, a Task's timeout first of all, a call of Begin may still run.

@@ -43,6 +43,8 @@ _ACTS: dict[Act, Callable[[Work], None]] = {
 def run(bench: Bench, invocation: Call) -> State:
     """Return the state that leads to delivery, to a wait, or to the report. Raises Fenced, and what records raise."""
     work = Work(bench, invocation)
+    if work.rotation.phase is Phase.STOPPED:
+        return _stopped_before(work)
     try:
         attempts = bench.ledger.attempts_of(work.rotation)
         work.rotation, work.attempt = strays.settle(bench, work.fence, work.rotation, attempts)
@@ -61,7 +63,7 @@ def run(bench: Bench, invocation: Call) -> State:
 def _do(work: Work, step: Step) -> State | None:
     """Do one act. Returns a state where it leads out of this function."""
     match step.act:
-        case Act.CLAIM | Act.STOP | Act.ATTENTION if _something_is_untried(work, step.act):
+        case Act.CLAIM | Act.BE_READY | Act.STOP | Act.ATTENTION if _something_is_untried(work, step.act):
             return _try_it_first(work)
         case Act.CLAIM | Act.BE_READY if work.rotation.gate_at is None:
             return _ask_gate(work)
@@ -181,7 +183,7 @@ def _stop(work: Work, problems: tuple[str, ...], **noted: object) -> State:
 
     The gate comes first in every execution, so that no slow consumer holds a leak back. Raises what the store raises.
     """
-    before = _cut_short_before(work)
+    before, looked = _cut_short_before(work), _last_is_wrong_paste(work)
     if work.attempt is not None and work.attempt.outcome is None:
         work.save(attempt={"outcome": AttemptOutcome.NOT_CALLED})
     stopped = work.rotation.having(phase=Phase.STOPPED, finished_at=runtime.now(), problems=problems, **noted)
@@ -194,14 +196,28 @@ def _stop(work: Work, problems: tuple[str, ...], **noted: object) -> State:
         finished_at=None,
         outcome="",
         new_refusals=0,
-        # After a wrong paste a person has looked, and the registry took the password in force.
-        wrong_logins=0 if _last_is_wrong_paste(work) else before.wrong_logins,
+        # After a wrong paste a person has looked: what proves the password in force is not to fail for want of logins.
+        wrong_logins=0 if looked else before.wrong_logins,
+        logins_spent=before.logins_spent and not looked,
         execution=work.rotation.execution,
         problems=(),
     )
     work.bench.ledger.save_one(work.fence, stopped, also=changing(again))
-    changes = {"generation": again.generation, "plan_version": again.plan_version}
-    state = work.state.model_copy(update={**changes, "shards": tuple(range(again.shards))})
+    return _deliver(work, again)
+
+
+def _stopped_before(work: Work) -> State:
+    """Return what an earlier call answered that stopped this rotation: its answer was lost, and it is called again."""
+    before = work.bench.ledger.rotation(work.rotation.registry, work.rotation.generation - 1)
+    if before is not None and before.phase.open and before.execution == work.rotation.execution:
+        return _deliver(work, before)
+    return work.state.to_report(Outcome.STOPPED)
+
+
+def _deliver(work: Work, rotation: Rotation) -> State:
+    """Return the state that goes on with another rotation."""
+    changes = {"generation": rotation.generation, "plan_version": rotation.plan_version}
+    state = work.state.model_copy(update={**changes, "shards": tuple(range(rotation.shards))})
     return state.to(Next.DELIVER)
 
 
