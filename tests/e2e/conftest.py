@@ -37,7 +37,7 @@ OVERRIDES = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files that use this world last: it stays open, and there is one sandbox a process at a time.
 
-    Of those the longest first: a worker that begins one when the others are done keeps everybody waiting.
+    Of each part the longest first: a worker that begins one when the others are done keeps everybody waiting.
     """
     last = {item.path for item in items if HERE in item.path.parents and "world" in getattr(item, "fixturenames", ())}
     items.sort(key=lambda item: (item.path in last, item.path.name not in LONGEST))

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rekey import http, runtime
 from rekey.model.password import Password
-from rekey.model.request import Reason
+from rekey.model.request import Reason, Request
 from rekey.model.state import Operation, State
+from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, Receipt
+from rekey.records import pasting
 from rekey.runtime import Call
 from rekey.steps import begin, distribute, reset, verify
 from rekey.steps.bench import Bench
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rekey.model.rotation import Lease, Rotation
-    from tests.sandbox.wire import Request
+    from tests.sandbox.wire import Request as Wire
     from tests.unit.bare_stack import BareStack
 
 FUNCTION = timedelta(seconds=40)
@@ -92,7 +94,7 @@ class Place:
         part = {"name": self.name, "type": "http", "endpoint": self.registry.url, "username": self.name, "api": api}
         return {**part, **self._plan}
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Wire) -> Response:
         shown = request.headers.get("authorization")
         if shown is None:
             return Response.json({}, 401, {**API, **BASIC})
@@ -141,6 +143,23 @@ class Place:
     def call(self) -> Call:
         """A call of the function, as the state machine makes it."""
         return self._call(self.state, FUNCTION)
+
+    def paste(self, password: str, clicked_at: datetime | None = None) -> None:
+        """Do what a person does who has reset the password by hand."""
+        ledger, escrow = self.bench.ledger, self.bench.escrow
+        pasting.paste(ledger, escrow, self.name, Password(password), now=runtime.now(), clicked_at=clicked_at)
+
+    def tell(self, outcome: ConsumerOutcome = ConsumerOutcome.UPDATED) -> None:
+        """Write what came of telling the one consumer of the first rotation."""
+        receipt = Receipt("deploy-bot", "webhook", outcome, ConsumerVerdict.WRITTEN, answered_at=runtime.now())
+        self.bench.ledger.save_receipts(self.lease.fence(self.name), 1, 0, [receipt])
+
+    def leak(self) -> Request:
+        """Put a second leak beside what is open, and return it."""
+        now = runtime.now()
+        leak = Request(registry=self.name, key="leak-2", reason=Reason.COMPROMISED, source="siem", arrived_at=now)
+        self.bench.ledger.put_request(leak)
+        return leak
 
     def write(self, **changes: object) -> None:
         """Write changes of the rotation, as its owner."""

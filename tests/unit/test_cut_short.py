@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rekey import runtime
-from rekey.model.password import Password
-from rekey.model.request import Reason, Request
 from rekey.model.rotation import AttemptKind, Phase
 from rekey.model.state import Next, Outcome
-from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
-from rekey.records import pasting
+from rekey.model.verdict import ConsumerOutcome, LoginVerdict
 from rekey.records.plans import to_stored
 from rekey.steps import report
 from tests.sandbox import faults
@@ -38,9 +34,7 @@ def place(opened: BareStack) -> Iterator[Place]:
     with Place(opened) as place:
         assert place.reset().next is Next.DELIVER
         place.hand_back()
-        now = runtime.now()
-        leak = Request(registry=place.name, key="second", reason=Reason.COMPROMISED, source="siem", arrived_at=now)
-        place.bench.ledger.put_request(leak)
+        place.leak()
         place.begin()
         assert place.rotation.generation == 2
         yield place
@@ -54,12 +48,6 @@ def assert_goes_on(place: Place) -> None:
     assert (first.generation, first.phase, first.cut_short) == (1, Phase.DELIVERING, False)
     assert first.execution == place.owner
     assert place.bench.ledger.open_registries()[place.name] is True
-
-
-def tell(place: Place, outcome: ConsumerOutcome) -> None:
-    """Write what came of telling the one consumer of the first rotation."""
-    receipt = Receipt("deploy-bot", "webhook", outcome, ConsumerVerdict.WRITTEN, answered_at=runtime.now())
-    place.bench.ledger.save_receipts(place.lease.fence(place.name), 1, 0, [receipt])
 
 
 def end(place: Place) -> State:
@@ -136,8 +124,7 @@ class TestPaste:
 
     def paste(self, place: Place, password: str, *, handed_back: bool = False) -> State:
         """Paste, and return where the next execution comes to."""
-        now, ledger = runtime.now(), place.bench.ledger
-        pasting.paste(ledger, place.bench.escrow, place.name, Password(password), now=now, clicked_at=None)
+        place.paste(password)
         if not handed_back:
             place.hand_back()
         place.begin()
@@ -171,22 +158,22 @@ class TestPaste:
         assert len(waiting.api.made) == 1
 
     def test_a_consumer_that_is_still_away_is_told_by_a_later_try(self, waiting: Place) -> None:
-        tell(waiting, ConsumerOutcome.UNREACHABLE)
+        waiting.tell(ConsumerOutcome.UNREACHABLE)
         end(waiting)
         waiting.state = self.paste(waiting, secrets.token_urlsafe(12), handed_back=True)
-        tell(waiting, ConsumerOutcome.UNREACHABLE)
+        waiting.tell(ConsumerOutcome.UNREACHABLE)
         assert end(waiting).outcome is Outcome.UNFINISHED
         assert waiting.bench.ledger.open_registries()[waiting.name] is True
         assert len([why for why in waiting.asked_for() if "the pasted password is refused" in why]) == 1
         waiting.begin()
         assert (waiting.state.next, waiting.state.generation) == (Next.DELIVER, 1)
-        tell(waiting, ConsumerOutcome.UPDATED)
+        waiting.tell(ConsumerOutcome.UPDATED)
         assert end(waiting).outcome is Outcome.FINISHED
         assert "Rotation Finished" in waiting.opened.told(waiting.name)
         assert waiting.name not in waiting.bench.ledger.open_registries()
 
     def test_each_wrong_one_is_told(self, waiting: Place) -> None:
-        tell(waiting, ConsumerOutcome.UPDATED)
+        waiting.tell(ConsumerOutcome.UPDATED)
         end(waiting)
         for number in (1, 2, 3):
             waiting.state = self.paste(waiting, secrets.token_urlsafe(12), handed_back=True)
@@ -208,8 +195,8 @@ class TestPaste:
         """It is the next one's: who has a receipt of the first would never get it."""
         by_hand = secrets.token_urlsafe(12)
         waiting.passwords.known[waiting.name] = by_hand
-        ledger, now = waiting.bench.ledger, runtime.now()
-        pasting.paste(ledger, waiting.bench.escrow, waiting.name, Password(by_hand), now=now, clicked_at=None)
+        ledger = waiting.bench.ledger
+        waiting.paste(by_hand)
         waiting.reset()
         assert [one.kind for one in ledger.attempts(waiting.name, 1)] == [AttemptKind.RESET]
         waiting.hand_back()
@@ -221,8 +208,8 @@ class TestPaste:
         """The first rotation is closed, its password dead: nobody opens it again, and no login is spent on it."""
         by_hand = secrets.token_urlsafe(12)
         waiting.passwords.known[waiting.name] = by_hand
-        ledger, now = waiting.bench.ledger, runtime.now()
-        pasting.paste(ledger, waiting.bench.escrow, waiting.name, Password(by_hand), now=now, clicked_at=None)
+        ledger = waiting.bench.ledger
+        waiting.paste(by_hand)
         waiting.shown.clear()
         waiting.state = waiting.state.model_copy(update={"generation": 1})
         assert waiting.verify().next is Next.CONSUMERS
@@ -244,7 +231,7 @@ class TestPaste:
 
     def test_a_report_whose_answer_was_lost_says_the_same_again(self, waiting: Place) -> None:
         waiting.state = self.paste(waiting, secrets.token_urlsafe(12))
-        tell(waiting, ConsumerOutcome.UPDATED)
+        waiting.tell(ConsumerOutcome.UPDATED)
         first = end(waiting).outcome
         told = waiting.opened.told(waiting.name).count("Rotation Finished")
         assert report.run(waiting.bench, waiting.call).outcome is first is Outcome.STOPPED
@@ -255,9 +242,8 @@ class TestPaste:
 
         What its own one met is closed: two pastes later nobody would know, and it would ask for another reset.
         """
-        ledger, now = waiting.bench.ledger, runtime.now()
-        wrong = Password(secrets.token_urlsafe(12))
-        pasting.paste(ledger, waiting.bench.escrow, waiting.name, wrong, now=now, clicked_at=None)
+        ledger = waiting.bench.ledger
+        waiting.paste(secrets.token_urlsafe(12))
         waiting.state = waiting.state.model_copy(update={"generation": 1})
         report.run(waiting.bench, waiting.call)
         assert waiting.asked_for() == []

@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rekey import runtime
 from rekey.model.moment import parse
-from rekey.model.password import Password
-from rekey.model.request import Reason, Request
 from rekey.model.rotation import Phase
 from rekey.model.state import Next, Outcome
-from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
-from rekey.records import pasting
+from rekey.model.verdict import LoginVerdict
 from rekey.records.codec import partition
 from rekey.steps import report
 from tests.sandbox import faults
@@ -38,11 +34,6 @@ MINUTE = timedelta(minutes=1)
 
 def is_reset(request: Wire) -> bool:
     return request.path.endswith("/rotate")
-
-
-def paste(place: Place, password: str) -> None:
-    ledger, escrow = place.bench.ledger, place.bench.escrow
-    pasting.paste(ledger, escrow, place.name, Password(password), now=runtime.now(), clicked_at=None)
 
 
 def go(place: Place) -> State:
@@ -95,7 +86,7 @@ class TestSeveral:
             place.api.inject(UNREADABLE, when=is_reset)
             fail(place)
             for _ in range(3):
-                paste(place, place.first if old else secrets.token_urlsafe(12))
+                place.paste(place.first if old else secrets.token_urlsafe(12))
             assert go(place).outcome is Outcome.NEEDS_ATTENTION
             assert len(place.api.made) == 1
             assert any(b"done" in raw for raw in kept(place))
@@ -106,7 +97,7 @@ class TestSeveral:
             place.api.inject(BUSY, when=lambda request: is_reset(request) and bool(place.api.made))
             fail(place)
             for _ in range(2):
-                paste(place, place.first)
+                place.paste(place.first)
             assert go(place).outcome is Outcome.NEEDS_ATTENTION
             assert len(place.api.made) == 1
 
@@ -117,10 +108,7 @@ class TestSeveral:
         """It has forgotten every rotation: what they pasted is all that knows the password in force."""
         with Place(opened, max_wrong_logins=20) as place:
             assert go(place).next is Next.DELIVER
-            told = Receipt(
-                "deploy-bot", "webhook", ConsumerOutcome.UPDATED, ConsumerVerdict.WRITTEN, answered_at=runtime.now()
-            )
-            place.bench.ledger.save_receipts(place.lease.fence(place.name), 1, 0, [told])
+            place.tell()
             verify(place)
             report.run(place.bench, place.call)
             forget(place)
@@ -128,7 +116,7 @@ class TestSeveral:
             place.passwords.known[place.name] = right
             pastes = [secrets.token_urlsafe(12), right]
             for each in pastes if right_is_last else reversed(pastes):
-                paste(place, each)
+                place.paste(each)
             place.begin()
             assert go(place).next is Next.DELIVER
             assert place.stored == right
@@ -137,13 +125,11 @@ class TestSeveral:
         """Nobody pasted in this rotation: what lies there is no person who stepped in."""
         with Place(opened, max_wrong_logins=20) as place:
             assert go(place).next is Next.DELIVER
-            paste(place, secrets.token_urlsafe(12))
+            place.paste(secrets.token_urlsafe(12))
             place.hand_back()
             forget(place)
             place.passwords.known[place.name] = secrets.token_urlsafe(12)
-            now = runtime.now()
-            leak = Request(registry=place.name, key="2nd", reason=Reason.COMPROMISED, source="siem", arrived_at=now)
-            place.bench.ledger.put_request(leak)
+            place.leak()
             place.begin()
             assert go(place).next is Next.DELIVER
             assert len(place.api.made) == 2
@@ -155,7 +141,7 @@ class TestSeveral:
             place.api.inject(UNREADABLE, when=is_reset)
             fail(place)
             for _ in range(4):
-                paste(place, secrets.token_urlsafe(12))
+                place.paste(secrets.token_urlsafe(12))
             assert go(place).outcome is Outcome.NEEDS_ATTENTION
             assert place.rotation.attempts <= 10
 
@@ -183,18 +169,15 @@ def test_by_hand_too_the_right_one_is_tried_though_a_wrong_one_came_after_it(ope
         first = secrets.token_urlsafe(12)
         assert go(place).outcome is Outcome.READY
         place.passwords.known[place.name] = first
-        paste(place, first)
+        place.paste(first)
         assert go(place).next is Next.DELIVER
-        told = Receipt(
-            "deploy-bot", "webhook", ConsumerOutcome.UPDATED, ConsumerVerdict.WRITTEN, answered_at=runtime.now()
-        )
-        place.bench.ledger.save_receipts(place.lease.fence(place.name), 1, 0, [told])
+        place.tell()
         verify(place)
         report.run(place.bench, place.call)
         right = secrets.token_urlsafe(12)
         place.passwords.known[place.name] = right
-        paste(place, right)
-        paste(place, secrets.token_urlsafe(12))
+        place.paste(right)
+        place.paste(secrets.token_urlsafe(12))
         place.begin()
         assert go(place).next is Next.DELIVER
         assert place.stored == right
@@ -210,7 +193,7 @@ class TestBesideAnUnprovenPassword:
             verify(place)
             assert place.rotation.phase is Phase.NEEDS_ATTENTION
             report.run(place.bench, place.call)
-            paste(place, secrets.token_urlsafe(12))
+            place.paste(secrets.token_urlsafe(12))
             place.begin()
             assert go(place).outcome is Outcome.NEEDS_ATTENTION
             (raw,) = kept(place)
@@ -223,9 +206,7 @@ class TestBesideAnUnprovenPassword:
             place.misread()
             go_out_unproven(place)
             place.hand_back()
-            now = runtime.now()
-            leak = Request(registry=place.name, key="2nd", reason=Reason.COMPROMISED, source="siem", arrived_at=now)
-            place.bench.ledger.put_request(leak)
+            place.leak()
             place.begin()
             place.api.inject(faults.answer(Response.json({"error": "who are you?"}, 403)), times=None)
             state = go(place)
@@ -238,7 +219,7 @@ class TestBesideAnUnprovenPassword:
             go_out_unproven(place)
             right = secrets.token_urlsafe(12)
             place.passwords.known[place.name] = right
-            paste(place, right)
+            place.paste(right)
             place.hand_back()
             place.begin()
             state = go(place)
@@ -264,7 +245,7 @@ class TestBesideACall:
             (call,) = place.bench.ledger.attempts_of(place.rotation)
             right = secrets.token_urlsafe(12)
             place.passwords.known[place.name] = right
-            paste(place, right)
+            place.paste(right)
             state = place.reset()
             assert state.next is Next.WAIT
             assert call.call_ended_at is not None
@@ -280,10 +261,10 @@ class TestBesideACall:
                 place.reset()
                 right = secrets.token_urlsafe(12)
                 place.passwords.known[place.name] = right
-                paste(place, right if right_comes_first else place.first)
+                place.paste(right if right_comes_first else place.first)
                 if not right_comes_first:
                     place.reset()
-                paste(place, place.first if right_comes_first else right)
+                place.paste(place.first if right_comes_first else right)
                 assert place.reset().next is Next.WAIT
                 assert latest(place).promoted_at is None
                 assert place.stored == place.first
@@ -292,15 +273,15 @@ class TestBesideACall:
         with Slow(opened) as place:
             place.api.inject(faults.drop(), when=is_reset)
             place.reset()
-            paste(place, secrets.token_urlsafe(12))
-            paste(place, secrets.token_urlsafe(12))
+            place.paste(secrets.token_urlsafe(12))
+            place.paste(secrets.token_urlsafe(12))
             assert latest(place).after_call == place.bench.ledger.attempts_of(place.rotation)[0].call_ended_at
 
     def test_after_an_answer_there_is_nothing_to_wait_for(self, opened: BareStack) -> None:
         with Slow(opened) as place:
             place.api.inject(UNREADABLE, when=is_reset)
             place.reset()
-            paste(place, place.passwords.known[place.name])
+            place.paste(place.passwords.known[place.name])
             assert latest(place).after_call is None
             assert go(place).next is Next.DELIVER
 

@@ -11,11 +11,9 @@ import pytest
 
 from rekey import runtime
 from rekey.errors import Denied, Unreachable
-from rekey.model.password import Password
-from rekey.model.request import Reason, Request
 from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, CallEnd, Phase
 from rekey.model.state import Next, Outcome
-from rekey.records import pasting, resuming
+from rekey.records import resuming
 from tests.sandbox import aws_faults, faults
 from tests.sandbox.wire import Response
 from tests.unit.reset_place import Place
@@ -23,7 +21,6 @@ from tests.unit.scripted_registry import API, BASIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from tests.sandbox.wire import Request as Wire
     from tests.unit.bare_stack import BareStack
@@ -48,19 +45,6 @@ def attempts(place: Place) -> list[Attempt]:
     return place.bench.ledger.attempts_of(place.rotation)
 
 
-def leak(place: Place) -> Request:
-    request = Request(
-        registry=place.name, key="leak-2", reason=Reason.COMPROMISED, source="siem", arrived_at=runtime.now()
-    )
-    place.bench.ledger.put_request(request)
-    return request
-
-
-def paste(place: Place, password: str, clicked_at: datetime | None = None) -> None:
-    bench = place.bench
-    pasting.paste(bench.ledger, bench.escrow, place.name, Password(password), now=runtime.now(), clicked_at=clicked_at)
-
-
 class TestCalledAt:
     """The moment that decides which requests a reset meets."""
 
@@ -68,11 +52,11 @@ class TestCalledAt:
         """A call was sent after the leak and never arrived; the pasted password is older than the leak."""
         other, clicked = secrets.token_urlsafe(12), runtime.now() - HOUR
         place.passwords.known[place.name] = other
-        later = leak(place)
+        later = place.leak()
         place.api.inject(faults.drop(), when=is_reset, times=None)
         place.reset()
         assert place.rotation.called_at is not None
-        paste(place, other, clicked)
+        place.paste(other, clicked)
         assert place.reset().next is Next.DELIVER
         assert place.stored == other
         assert place.rotation.called_at == clicked
@@ -83,7 +67,7 @@ class TestCalledAt:
         place.passwords.known[place.name] = other
         place.api.inject(faults.drop(), when=is_reset, times=None)
         place.reset()
-        paste(place, other)
+        place.paste(other)
         assert place.reset().next is Next.DELIVER
         assert (place.stored, place.rotation.called_at) == (other, None)
 
@@ -94,7 +78,7 @@ class TestCalledAt:
         while place.reset().outcome is not Outcome.NEEDS_ATTENTION:
             assert len(place.api.made) == 1
         (called,) = attempts(place)
-        paste(place, place.api.made[0])
+        place.paste(place.api.made[0])
         assert place.reset().next is Next.DELIVER
         assert called.called_at is not None
         assert (place.stored, place.rotation.called_at) == (place.api.made[0], called.called_at)
@@ -287,7 +271,7 @@ class TestEscrow:
         place.api.clear_faults()
         by_hand = secrets.token_urlsafe(12)
         place.passwords.known[place.name] = by_hand
-        paste(place, by_hand)
+        place.paste(by_hand)
         place.hand_back()
         place.begin()
         assert place.reset().next is Next.DELIVER

@@ -9,10 +9,9 @@ import pytest
 
 from rekey import runtime
 from rekey.errors import InputInvalid
-from rekey.model.password import Password
 from rekey.model.rotation import AttemptOutcome, Phase
 from rekey.model.state import Next, Outcome
-from rekey.records import pasting, resuming
+from rekey.records import resuming
 from tests.sandbox import faults
 from tests.sandbox.wire import Response
 from tests.unit.reset_place import Place
@@ -31,11 +30,6 @@ def place(opened: BareStack) -> Iterator[Place]:
         yield place
 
 
-def paste(place: Place, password: str) -> None:
-    ledger, escrow = place.bench.ledger, place.bench.escrow
-    pasting.paste(ledger, escrow, place.name, Password(password), now=runtime.now(), clicked_at=None)
-
-
 def outcome(place: Place) -> Outcome | None:
     """Let reset be called until it leads to the report, and return with what."""
     state: State = place.reset()
@@ -48,7 +42,7 @@ def outcome(place: Place) -> Outcome | None:
 
 def test_a_slip_of_the_pen_blocks_no_rotation(place: Place) -> None:
     """The store's password is still good: this rotation stops, and the next one resets as if nothing had been."""
-    paste(place, secrets.token_urlsafe(12))
+    place.paste(secrets.token_urlsafe(12))
     assert outcome(place) is Outcome.STOPPED
     assert place.rotation.phase is Phase.STOPPED
     assert place.rotation.problems[0].startswith("the pasted password is refused by the registry. ")
@@ -60,7 +54,7 @@ def test_a_slip_of_the_pen_blocks_no_rotation(place: Place) -> None:
 
 
 def test_neither_does_the_password_that_the_store_has(place: Place) -> None:
-    paste(place, place.first)
+    place.paste(place.first)
     assert outcome(place) is Outcome.STOPPED
     assert place.rotation.problems[0].startswith("the pasted password is the one in the store already. ")
     assert (place.api.made, place.refused) == ([], 0)
@@ -69,7 +63,7 @@ def test_neither_does_the_password_that_the_store_has(place: Place) -> None:
 def test_where_the_stores_is_dead_a_person_is_told_once(place: Place) -> None:
     """Somebody reset in the console: nobody but them has the password, and nothing is reset without them."""
     place.passwords.known[place.name] = secrets.token_urlsafe(12)
-    paste(place, place.first)
+    place.paste(place.first)
     assert outcome(place) is Outcome.NEEDS_ATTENTION
     (said,) = place.asked_for()
     assert said.startswith("the pasted password is the one in the store already: ")
@@ -84,7 +78,7 @@ def test_where_the_registry_cannot_be_asked_it_is_asked_again(place: Place) -> N
     place.registry.inject(
         faults.answer(Response.json({}, 503, API)), when=lambda request: "authorization" in request.headers, times=None
     )
-    paste(place, place.first)
+    place.paste(place.first)
     assert outcome(place) is None
     (attempt,) = place.bench.ledger.attempts_of(place.rotation)
     assert attempt.outcome is AttemptOutcome.WRONG_PASTE
@@ -94,10 +88,10 @@ def test_where_the_registry_cannot_be_asked_it_is_asked_again(place: Place) -> N
 
 def test_what_a_resume_cannot_mend_it_does_not_begin(place: Place) -> None:
     place.passwords.known[place.name] = secrets.token_urlsafe(12)
-    paste(place, place.first)
+    place.paste(place.first)
     assert outcome(place) is Outcome.NEEDS_ATTENTION
     with pytest.raises(InputInvalid, match="rekey paste"):
         resuming.resume(place.bench.ledger, place.name, place.rotation.plan_version, runtime.now())
-    paste(place, place.passwords.known[place.name])
+    place.paste(place.passwords.known[place.name])
     assert outcome(place) is None
     assert place.stored == place.passwords.known[place.name]

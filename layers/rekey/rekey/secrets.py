@@ -38,6 +38,16 @@ class Credential:
     def __contains__(self, field: str) -> bool:
         return field in self._fields
 
+    @property
+    def token(self) -> str:
+        """Its field `token`. Raises CredentialUnusable where it is missing, or no header can carry it."""
+        from rekey import http  # noqa: PLC0415 (httpx takes its time: who shows a token has it loaded)
+
+        token = self["token"]
+        if http.bearer(token) is None:
+            raise CredentialUnusable(f"the field `token` of the secret {self.name} is no token")
+        return token
+
     def fields(self) -> Mapping[str, str]:
         """Return all fields, for a request that is filled in from them."""
         return dict(self._fields)

@@ -56,9 +56,7 @@ class GitHubTokens:
         """
         credential = self._credential()
         if "token" in credential:
-            if http.bearer(credential["token"]) is None:
-                raise CredentialUnusable(f"the field `token` of the secret {credential.name} is no token")
-            return Token(credential["token"])
+            return Token(credential.token)
         return await self._shard.once(self._key, lambda: self._of_installation(credential), self._lasts)
 
     def renew(self, refused: Token) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import boto3
 from botocore.signers import RequestSigner
 
-from rekey import aws, http
+from rekey import aws
 from rekey.consumers.shard import Shard
 from rekey.errors import CredentialUnusable, Denied, NotFound, Unfit, Unintelligible
 from rekey.model.origin import Origin
@@ -67,10 +67,7 @@ class ClusterAccess:
     async def _enter(self) -> Entrance:
         if isinstance(self._cluster, ServerCluster):
             server = self._cluster.server
-            credential = self._shard.credential(self._cluster.token, server)
-            if http.bearer(credential["token"]) is None:
-                raise CredentialUnusable(f"the field `token` of the secret {credential.name} is no token")
-            return Entrance(server, self._cluster.ca, credential["token"])
+            return Entrance(server, self._cluster.ca, self._shard.credential(self._cluster.token, server).token)
         return _enter_eks(self._cluster.eks, self.service, self._shard.now)
 
 

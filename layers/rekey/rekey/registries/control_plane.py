@@ -7,7 +7,7 @@ import httpx
 
 from rekey import http, runtime
 from rekey.contracts import Answer
-from rekey.errors import CredentialUnusable, Denied, NotFound, NotSent, Unintelligible
+from rekey.errors import Denied, NotFound, NotSent, Unintelligible
 from rekey.model.origin import Origin
 from rekey.model.password import ESCROW_LIMIT, Password
 from rekey.model.plan import HttpApi, SignIn
@@ -103,10 +103,7 @@ class ControlPlane:
         if self._api.sign_in is not None:
             return self._sign_in(client, self._api.sign_in, credential)
         if "token" in credential:
-            authorization = http.bearer(credential["token"])
-            if authorization is None:
-                raise CredentialUnusable(f"the field `token` of the secret {credential.name} is no token")
-            return _Pass(authorization)
+            return _Pass(f"Bearer {credential.token}")
         return _Pass(http.basic(credential["username"], Password(credential["password"])))
 
     def _sign_in(self, client: httpx.Client, call: SignIn, credential: Credential) -> _Pass:

@@ -6,7 +6,7 @@ https://docs.gitea.com/api/
 import httpx
 
 from rekey import http
-from rekey.errors import CredentialUnusable, Unintelligible
+from rekey.errors import Unintelligible
 from rekey.model.origin import Origin
 from rekey.model.password import Password
 from rekey.model.plan import GiteaApi
@@ -68,10 +68,7 @@ class Client:
         credential = self._secrets.resolve(self._api.login, self._api.url)
         if "token" not in credential:
             return http.basic(credential["username"], Password(credential["password"]))
-        authorization = http.bearer(credential["token"])
-        if authorization is None:
-            raise CredentialUnusable(f"the field `token` of the secret {credential.name} is no token")
-        return authorization
+        return f"Bearer {credential.token}"
 
     def credential_as_basic(self) -> str:
         """Return the same as Basic, which some calls take alone."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SOURCE_PREFIX = "rekey.in/"
 _LONGEST_TEXT = 256
 _TURNS = 20
+"""Names that one tick passes over, or times that others are faster: then the next tick goes on from there."""
 _REMIND = timedelta(days=1)
 """A person who has not come is told again."""
 _name = TypeAdapter(RegistryName)

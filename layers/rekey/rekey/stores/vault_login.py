@@ -2,7 +2,7 @@
 
 from hvac.api import AuthMethods
 
-from rekey import aws, http
+from rekey import aws
 from rekey.errors import CredentialUnusable, Denied
 from rekey.model import plan
 from rekey.model.origin import Origin
@@ -32,10 +32,7 @@ def log_in(part: plan.VaultStore, secrets: Secrets, wire: Wire) -> None:
 
 
 def _as_it_is(auth: plan.VaultToken, address: str, secrets: Secrets) -> str:
-    token = secrets.resolve(auth.token, address)["token"]
-    if http.bearer(token) is None:
-        raise CredentialUnusable(f"the field `token` of the secret {auth.token.secret} is no token")
-    return token
+    return secrets.resolve(auth.token, address).token
 
 
 def _call(part: plan.VaultStore, secrets: Secrets, wire: Wire) -> None:

@@ -36,11 +36,7 @@ def settle(
     """
     latest = attempts[-1] if attempts else None
     by_token = {attempt.escrow_token: attempt for attempt in attempts}
-    tokens = bench.escrow.tokens(rotation.registry)
-    theirs = _kept_before(bench, rotation) if tokens else set()
-    for token in sorted(tokens, key=lambda token: token in by_token):  # what nobody has looked at comes first
-        if token in theirs:
-            continue
+    for token in sorted(_tokens(bench, rotation), key=by_token.__contains__):  # what nobody has looked at comes first
         known = by_token.get(token)
         if known is not None and known.outcome in _DECIDED:
             bench.escrow.delete(known)
@@ -58,23 +54,24 @@ def settle(
 
 
 def waiting(bench: Bench, rotation: Rotation) -> bool:
-    """Whether another look would take up an answer: before a person is called, each is tried."""
+    """Whether another look would take up an answer: each is tried before anything is reset, stopped or asked for."""
     attempts = bench.ledger.attempts_of(rotation)
     by_token = {attempt.escrow_token: attempt for attempt in attempts}
     closed = not attempts or attempts[-1].outcome is not None
-    tokens = bench.escrow.tokens(rotation.registry)
-    theirs = _kept_before(bench, rotation) if tokens else set()
-    found = [by_token.get(token) for token in tokens if token not in theirs]
+    found = [by_token.get(token) for token in _tokens(bench, rotation)]
     return any(known is None or (closed and known.outcome in _UNDECIDED) for known in found)
 
 
-def _kept_before(bench: Bench, rotation: Rotation) -> set[str]:
-    """Return the tokens of answers that the rotation before keeps: promoted, and not accepted by the registry yet.
+def _tokens(bench: Bench, rotation: Rotation) -> list[str]:
+    """Return the tokens of the answers in the escrow, but for those that the rotation before keeps.
 
-    They go when that hears "accepted", or when this one's password is proven.
+    Of a promoted password that the registry has not accepted yet: its answer goes when that hears "accepted", or when
+    this one's password is proven.
     """
-    attempts = bench.ledger.attempts(rotation.registry, rotation.generation - 1)
-    return {one.escrow_token for one in attempts if one.promoted_at is not None and one.outcome is None}
+    tokens = bench.escrow.tokens(rotation.registry)
+    before = bench.ledger.attempts(rotation.registry, rotation.generation - 1) if tokens else []
+    kept = {one.escrow_token for one in before if one.promoted_at is not None and one.outcome is None}
+    return [token for token in tokens if token not in kept]
 
 
 def _adopt(bench: Bench, fence: Fence, rotation: Rotation, stray: Stray, *, pasted: bool) -> tuple[Rotation, Attempt]:
