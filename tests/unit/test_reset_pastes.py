@@ -135,16 +135,6 @@ class TestSeveral:
             assert len(place.api.made) == 2
             assert place.stored == place.api.made[1]
 
-    def test_what_nobody_has_looked_at_comes_first(self, opened: BareStack) -> None:
-        """Else those that were put aside are taken up again and again."""
-        with Place(opened, max_wrong_logins=20) as place:
-            place.api.inject(UNREADABLE, when=is_reset)
-            fail(place)
-            for _ in range(4):
-                place.paste(secrets.token_urlsafe(12))
-            assert go(place).outcome is Outcome.NEEDS_ATTENTION
-            assert place.rotation.attempts <= 10
-
 
 def forget(place: Place) -> None:
     """Let the ledger be as empty as a new one, but for the lease."""
