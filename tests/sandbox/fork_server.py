@@ -1,7 +1,7 @@
 """Starts processes of functions by forking one that has their libraries loaded, where a start counts by the thousand.
 
-Whatever is of the function itself is loaded in its own process, as ever. The first start of a process as Lambda does
-it, with an interpreter of its own, is what `HostSettings` has as a rule.
+Whatever is of the function itself is loaded in its own process, as ever, but for the classes of the records. The first
+start of a process as Lambda does it, with an interpreter of its own, is what `HostSettings` has as a rule.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 _MAIN = Path(__file__).with_name("fork_server_main.py")
@@ -49,13 +49,19 @@ class Forked:
 
 
 class ForkServer:
-    """The server; the processes it started end with it. To be used as a context manager."""
+    """The server; the processes it started end with it. To be used as a context manager.
+
+    `layers` are the ones that every function has.
+    """
+
+    def __init__(self, layers: Sequence[Path] = ()) -> None:
+        self._layers = layers
 
     def __enter__(self) -> Self:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             environment = {"LANG": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)}
-            command = [sys.executable, str(_MAIN)]
+            command = [sys.executable, str(_MAIN), *map(str, self._layers)]
             self._process = subprocess.Popen(command, stdin=theirs.fileno(), env=environment, process_group=0)
         self._channel = ours
         self._starting = threading.Lock()

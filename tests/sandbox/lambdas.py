@@ -126,7 +126,7 @@ class LambdaHost:
         self._function_of: dict[str, str] = {}
         self._closed = False
         self._opened = ExitStack()
-        self._fork_server = self._opened.enter_context(ForkServer()) if settings.fork else None
+        self._fork_server = self._opened.enter_context(ForkServer(_shared(functions))) if settings.fork else None
         self.asynchronous = AsyncInvocations(self.invoke, send, settings.retries)
 
     def invoke(self, name: str, payload: bytes) -> Result:
@@ -310,3 +310,8 @@ class LambdaHost:
         self.logs[name].append(line)
         with (self._workdir / f"{name}.log").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def _shared(functions: Sequence[Function]) -> list[Path]:
+    """Return the layers that every function has."""
+    return [layer for layer in dict.fromkeys(functions[0].layers) if all(layer in one.layers for one in functions)]
