@@ -63,7 +63,8 @@ def paste(
     """Hand over a new password that you got from the registry's console.
 
     Asks for it without showing it, or reads one line from a pipe. It is encrypted here, and stored once the registry
-    has taken it. Without `--clicked-at` it closes no open request, unless Rekey had told you to click.
+    has taken it. Say with `--clicked-at` when you reset it: that meets every request from before, and Rekey does not
+    reset once more. What it heard of the old password itself, before and after, it knows without.
     """
     if context.args:
         context.fail(
@@ -73,12 +74,24 @@ def paste(
     clicked = _moment(clicked_at)
     target = Stack(stack)
     plan = target.plan(registry)
+    if clicked is None:
+        _say_what_stays_open(target, registry)
     password = _asked(plan, yes=yes) if sys.stdin.isatty() else _piped(plan)
     attempt = _put(target, registry, password, clicked)
     target.bus.put(PASTED_SOURCE, PASTED, {"registry": registry})
     console.done(
         f"taken for {registry}/{attempt.generation}: `rekey status {registry}` shows what the registry says of it"
     )
+
+
+def _say_what_stays_open(stack: Stack, registry: str) -> None:
+    latest = stack.ledger.latest(registry)
+    known = latest is not None and latest.phase.open and pasting.click_known(latest) is not None
+    if not known and stack.ledger.open_requests(registry):
+        console.warn(
+            "a new password is asked for: unless the registry shows that this one is newer, Rekey resets once more. "
+            "`--clicked-at TIME` says when you reset it"
+        )
 
 
 def _asked(plan: Plan, *, yes: bool) -> Password:

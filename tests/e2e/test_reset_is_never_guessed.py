@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,6 +90,20 @@ def test_the_way_out_is_a_paste(company: Company) -> None:
     assert set(rotating.held_by_consumers(company).values()) == {reset.password}
     assert rotating.kept(company) == [], "the answer that was kept goes when a password is proven"
     assert company.resets == 1
+
+
+def test_a_paste_after_a_misread_answer_is_not_reset_over(company: Company) -> None:
+    """Nobody says when they clicked: that the old password was good before the call, and is dead, says enough."""
+    other = secrets.token_urlsafe(12)
+    company.world.cloudraya.reset_answer = lambda reset: cloudraya.documented_answer(replace(reset, password=other))
+    assert rotating.rotate(company).error == "AttentionNeeded"
+    _needs_a_person(company, "the plan's `password_at` may be wrong", "`rekey paste`")
+    theirs = company.world.cloudraya.click_reset(company.name)
+    assert rotating.paste(company, theirs).status == "SUCCEEDED"
+    assert company.evidence()["outcome"] == "finished"
+    assert rotating.open_things(company) == []
+    rotating.tick_in_vain(company)
+    assert (company.current(), len(rotating.reset_calls(company))) == (theirs, 1)
 
 
 def test_a_definite_refusal_changes_nothing_and_is_tried_again_by_itself(company: Company) -> None:

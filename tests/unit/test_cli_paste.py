@@ -18,6 +18,7 @@ from moto.server import ThreadedMotoServer
 from rekey import aws
 from rekey.model.password import Alphabet
 from rekey.model.rotation import AttemptKind, Phase
+from rekey.model.verdict import LoginVerdict
 from rekey.records.dynamo import decode
 from rekey_cli.console import ExitCode
 from rekey_cli.paste import oddities, shape
@@ -171,6 +172,25 @@ def test_when_it_was_clicked_is_the_time_of_the_call(stack: FakeStack, form: str
     result = run("paste", "prod-images", "--clicked-at", clicked.strftime(form), piped=new_password())
     assert result.exit_code == ExitCode.OK, result.stderr
     assert pasted(stack)[0].called_at == clicked
+
+
+ASKED_FOR = "a new password is asked for: unless the registry shows that this one is newer, Rekey resets once more"
+
+
+def test_whoever_does_not_say_when_hears_that_it_may_be_reset_once_more(stack: FakeStack) -> None:
+    stack.push()
+    stack.ask()
+    assert ASKED_FOR in run("paste", "prod-images", piped=new_password()).stderr
+
+
+def test_and_does_not_where_that_is_known_or_nobody_asks(stack: FakeStack) -> None:
+    stack.push()
+    assert ASKED_FOR not in run("paste", "prod-images", piped=new_password()).stderr
+    stack.ask()
+    assert ASKED_FOR not in run("paste", "prod-images", "--clicked-at", "00:00", piped=new_password()).stderr
+    now = datetime.now(UTC)
+    stack.rotation(Phase.READY, generation=2, ready_at=now, old_before=LoginVerdict.ACCEPTED)
+    assert ASKED_FOR not in run("paste", "prod-images", piped=new_password()).stderr
 
 
 def test_a_time_alone_is_today_on_this_machine_s_clock(stack: FakeStack) -> None:

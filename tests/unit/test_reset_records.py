@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rekey import runtime
+from rekey import gate, runtime
 from rekey.errors import Denied, Unreachable
 from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, CallEnd, Phase
 from rekey.model.state import Next, Outcome
+from rekey.model.verdict import LoginVerdict
 from rekey.records import resuming
 from tests.sandbox import aws_faults, faults
 from tests.sandbox.wire import Response
@@ -43,6 +44,19 @@ def is_reset(request: Wire) -> bool:
 
 def attempts(place: Place) -> list[Attempt]:
     return place.bench.ledger.attempts_of(place.rotation)
+
+
+def _misread(place: Place) -> None:
+    """Let the registry reset, and the plan name another place in its answer than the password's."""
+    other = faults.answer(Response.json({"result": [{"secret": secrets.token_urlsafe(12)}]}), acted=True)
+    place.api.inject(other, when=is_reset)
+    while place.reset().outcome is not Outcome.NEEDS_ATTENTION:
+        assert len(place.api.made) == 1
+
+
+def _reset_by_hand(place: Place) -> None:
+    place.passwords.known[place.name] = secrets.token_urlsafe(12)
+    place.paste(place.passwords.known[place.name])
 
 
 class TestCalledAt:
@@ -82,6 +96,47 @@ class TestCalledAt:
         assert place.reset().next is Next.DELIVER
         assert called.called_at is not None
         assert (place.stored, place.rotation.called_at) == (place.api.made[0], called.called_at)
+
+    def test_where_nobody_had_asked_the_old_one_verify_dates_it(self, place: Place) -> None:
+        """What was read from the answer is refused; a person resets, and does not say when."""
+        _misread(place)
+        (called,) = attempts(place)
+        assert called.old_refusals == 0
+        _reset_by_hand(place)
+        assert (place.reset().next, place.rotation.called_at) == (Next.DELIVER, None)
+        while place.verify().next is Next.WAIT:
+            pass
+        assert place.rotation.old_verdict is LoginVerdict.REFUSED
+        assert place.rotation.called_at == called.called_at
+        assert gate.met(place.bench.ledger.open_requests(place.name), place.rotation)
+
+    def test_before_that_no_execution_resets_over_the_paste(self, place: Place) -> None:
+        """The leak that it may meet is open still."""
+        _misread(place)
+        _reset_by_hand(place)
+        assert place.reset().next is Next.DELIVER
+        place.hand_back()
+        place.begin()
+        assert (place.state.next, place.state.generation) == (Next.DELIVER, 1)
+
+    @pytest.mark.parametrize("known", [{"old_verdict": LoginVerdict.ACCEPTED}, {"logins_spent": True}])
+    def test_once_nobody_will_date_it_the_leak_is_met_by_the_next(self, place: Place, known: dict[str, object]) -> None:
+        _misread(place)
+        _reset_by_hand(place)
+        assert place.reset().next is Next.DELIVER
+        place.write(**known)
+        place.hand_back()
+        place.begin()
+        assert place.state.generation == 2
+
+    def test_a_leak_that_came_after_the_call_is_met_by_the_next(self, place: Place) -> None:
+        _misread(place)
+        place.leak()
+        _reset_by_hand(place)
+        assert place.reset().next is Next.DELIVER
+        place.hand_back()
+        place.begin()
+        assert place.state.generation == 2
 
     def test_a_second_call_that_the_registry_refuses_leaves_the_firsts_time(self, place: Place) -> None:
         """The first one's answer was lost: it is the one that killed the old password."""

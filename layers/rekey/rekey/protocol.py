@@ -47,20 +47,29 @@ def next_act(records: Records, seen: Seen, limits: Limits, now: datetime) -> Ste
     return _with_password(records, attempt, seen, limits, now)
 
 
-def in_force_after(attempt: Attempt, attempts: Sequence[Attempt]) -> datetime | None:
+def in_force_after(rotation: Rotation, attempt: Attempt, attempts: Sequence[Attempt]) -> datetime | None:
     """Return a moment after which the attempt's password surely came into force, or None; `attempts`: the rotation's.
 
     Of a paste it is what the person says. Where nobody said it, it is the last call before which the registry took the
-    old password, and after which it refused it (counted): a call that may have had no effect says nothing of a paste.
+    old password that it refuses by now (counted): a call that may have had no effect says nothing of a paste.
     """
     if attempt.kind is not AttemptKind.PASTED or attempt.called_at is not None:
         return attempt.called_at
+    refused = rotation.old_version if rotation.old_refusals >= REFUSALS_THAT_COUNT else None
     killed = [
         one.called_at
         for one in attempts
-        if one.old_before is LoginVerdict.ACCEPTED and one.old_refusals >= REFUSALS_THAT_COUNT
+        if one.old_before is LoginVerdict.ACCEPTED
+        and (one.old_refusals >= REFUSALS_THAT_COUNT or (refused is not None and one.old_version == refused))
     ]
     return max((at for at in killed if at is not None), default=None)
+
+
+def may_be_in_force_after(rotation: Rotation, attempts: Sequence[Attempt]) -> datetime | None:
+    """Return that moment of a promoted password: what is known, or what asking the old one may show yet."""
+    if rotation.called_at is not None or rotation.old_verdict is not None or rotation.logins_spent or not attempts:
+        return rotation.called_at
+    return in_force_after(rotation.having(old_refusals=REFUSALS_THAT_COUNT), attempts[-1], attempts)
 
 
 def _without_attempt(records: Records, seen: Seen, limits: Limits, now: datetime) -> Step:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 WITHIN = 150.0
 """Seconds after which a rotation does not converge any more: several takeovers fit into it."""
+_DELETED = 1
+"""Executions of a case that are deleted at most."""
 _POLL = 0.05
 _TICK = 1.0  # seconds between two ticks, where production has a minute
 _ticking = threading.Lock()
@@ -39,13 +40,21 @@ def ask(setting: Setting) -> None:
 
 
 def executions(setting: Setting) -> list[str]:
-    """Return the ARNs of the executions that exist, in the order of their start, without a request over the wire."""
+    """Return the ARNs of the executions that exist, in the order of their start, without a request over the wire.
+
+    One may have been deleted: its name is not used again.
+    """
     machine = setting.world.cloud.machine_arn.replace(":stateMachine:", ":execution:")
     found: list[str] = []
-    with suppress(KeyError):
-        while True:
-            arn = f"{machine}:{execution_name(setting.company.name, len(found) + 1)}"
+    number = missing = 0
+    while missing <= _DELETED:
+        number += 1
+        arn = f"{machine}:{execution_name(setting.company.name, number)}"
+        try:
             status_of(arn)
+        except KeyError:
+            missing += 1
+        else:
             found.append(arn)
     return found
 

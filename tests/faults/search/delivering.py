@@ -1,14 +1,16 @@
 """Deliver, verify and report: what follows on a promoted password."""
 
+from datetime import datetime
+
 from rekey.acts import Way
 from rekey.model.rotation import AttemptKind, CallEnd, Phase, Rotation
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import REFUSALS_THAT_COUNT
+from rekey.protocol import REFUSALS_THAT_COUNT, in_force_after
 from tests.faults.search import invariants, registry
 from tests.faults.search.model import LIMITS, STEP, Guard, Model, Turn, commit, fail, finish, owns, replaced
 from tests.faults.search.opening import handed_back
 from tests.faults.search.records import NONE, after_arrivals
-from tests.faults.search.world import MISREAD, Held, Line, World
+from tests.faults.search.world import MISREAD, Function, Held, Line, World
 
 
 def deliver(model: Model, world: World, number: int) -> list[Turn]:
@@ -150,6 +152,8 @@ def _ask_old(model: Model, world: World, number: int, rotation: Rotation) -> lis
             again = refusals < REFUSALS_THAT_COUNT
             changes = {"old_refusals": refusals, "wrong_logins": rotation.wrong_logins + 1}
             changes["old_verdict"] = None if again else verdict
+            if rotation.called_at is None and not model.without(Guard.PASTE_DATED_LATE):
+                changes["called_at"] = _in_force_after(model, world, me, rotation.having(old_refusals=refusals))
         changed = book.having(me.rotation, **changes)
         after = commit(model, asked, me, changed)
         if again:
@@ -157,6 +161,13 @@ def _ask_old(model: Model, world: World, number: int, rotation: Rotation) -> lis
         else:
             found.append(Turn(said, STEP, replaced(after, number, me._replace(at="end", rotation=changed))))
     return found
+
+
+def _in_force_after(model: Model, world: World, me: Function, rotation: Rotation) -> datetime | None:
+    line = world.ledger.line(me.generation)
+    assert line is not None
+    attempts = [model.book.attempt(number) for number in model.attempts_of(line)]
+    return in_force_after(rotation, attempts[-1], attempts) if attempts else None
 
 
 def report(model: Model, world: World, number: int) -> list[Turn]:
@@ -176,7 +187,7 @@ def report(model: Model, world: World, number: int) -> list[Turn]:
     world = world._replace(
         ledger=world.ledger.having_line(line._replace(rotation=book.having(line.rotation, **changes)))
     )
-    if rotation.completed and rotation.called_at is not None:
+    if rotation.completed and rotation.called_at is not None and not model.without(Guard.REQUEST_CLOSED):
         world = _closed(world, rotation)
     return [
         Turn(f"reports {changes['phase']}", STEP, finish(handed_back(model, world, lingers=me.error), number, "ended"))

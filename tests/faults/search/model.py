@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from rekey.acts import Limits, Records, Seen, Step, Way
 from rekey.model.request import Reason
-from rekey.model.rotation import Rotation
-from rekey.protocol import next_act
+from rekey.protocol import may_be_in_force_after, next_act
 from tests.faults.search.records import NONE, NOW, Book, after_arrivals, moment
 from tests.faults.search.world import Execution, Function, Ledger, Line, World
 
@@ -75,6 +74,10 @@ class Guard(StrEnum):
     """A paste comes from a person who has looked: its logins count from nought."""
     PASTE_DATED = auto()
     """A paste meets the requests before the moment that the person says, whatever call was made since."""
+    PASTE_DATED_LATE = auto()
+    """A paste of which nobody says when it was reset is dated by the old password, dead since a call."""
+    REQUEST_CLOSED = auto()
+    """A request that a completed reset meets is closed: nothing is reset for it again."""
     RETRIES_SEEN = auto()
     """Handing back knows that a task was tried again, and not only that it was caught."""
     STRAY_FIRST = auto()
@@ -297,9 +300,11 @@ def later(model: Model, line: Line) -> Line:
     )
 
 
-def unmet(model: Model, world: World, rotation: Rotation) -> bool:
+def unmet(model: Model, world: World, line: Line) -> bool:
     """Whether a leak is open that a rotation's reset does not meet: it was called before the leak was reported."""
-    called = rotation.called_at
+    rotation = model.book.rotation(line.rotation)
+    attempts = [model.book.attempt(number) for number in model.attempts_of(line)]
+    called = may_be_in_force_after(rotation, attempts)
     return model.config.reason is Reason.COMPROMISED and any(
         request.open and (called is None or called <= after_arrivals(request.arrived))
         for request in world.ledger.requests
@@ -309,9 +314,9 @@ def unmet(model: Model, world: World, rotation: Rotation) -> bool:
 def leaked(model: Model, world: World) -> bool:
     """Whether the password in the store was reported as leaked since its reset was called."""
     current = world.store.current
-    rotations = [model.book.rotation(line.rotation) for line in world.ledger.lines]
     return current is not None and any(
-        rotation.store_version == current.token and unmet(model, world, rotation) for rotation in rotations
+        model.book.rotation(line.rotation).store_version == current.token and unmet(model, world, line)
+        for line in world.ledger.lines
     )
 
 

@@ -180,7 +180,7 @@ def _overtaken(model: Model, world: World, line: Line) -> bool:
 def _leaked_since(model: Model, world: World, line: Line) -> bool:
     """Whether a leak was reported that the rotation's completed reset does not meet."""
     rotation = model.book.rotation(line.rotation)
-    return rotation.completed and rotation.phase is not Phase.NEEDS_ATTENTION and unmet(model, world, rotation)
+    return rotation.completed and rotation.phase is not Phase.NEEDS_ATTENTION and unmet(model, world, line)
 
 
 def _fresh(model: Model, world: World, latest: Line | None, function: Function) -> Line:

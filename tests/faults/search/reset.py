@@ -233,7 +233,7 @@ class Reset(Calling):
     def _in_force_after(self) -> datetime | None:
         if self.model.without(Guard.PASTE_DATED):
             return self._rotation.called_at or self._attempt.called_at
-        return in_force_after(self._attempt, self._attempts())
+        return in_force_after(self._rotation, self._attempt, self._attempts())
 
     def _delete(self) -> list[Turn]:
         world = self.world

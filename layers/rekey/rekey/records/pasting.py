@@ -23,8 +23,9 @@ def paste(  # noqa: PLR0913 (where to, what, when)
 ) -> Attempt:
     """Put a pasted password into the escrow and open its attempt.
 
-    `clicked_at`: when the person reset it, where Rekey cannot know; without either, it closes no request. Raises
-    Conflict where an execution wrote at the same moment (paste again), Denied, NotFound, Unfit, Unreachable.
+    `clicked_at`: when the person reset it, where Rekey cannot know. Without either, it closes a request only where the
+    registry took the old password before a call of this rotation, and refuses it after the paste. Raises Conflict where
+    an execution wrote at the same moment (paste again), Denied, NotFound, Unfit, Unreachable.
     """
     latest = ledger.latest(registry)
     writes: list[Write] = []
@@ -63,7 +64,7 @@ def paste(  # noqa: PLR0913 (where to, what, when)
         kind=AttemptKind.PASTED,
         nonce=secrets.token_hex(16),
         deadline=now,
-        called_at=clicked_at or _click_known(rotation),
+        called_at=clicked_at or click_known(rotation),
         call_ended_at=now,
         after_call=after_call,
         rev=secrets.token_hex(8),
@@ -86,7 +87,7 @@ def _may_act_from(replaced: Attempt) -> datetime | None:
     return None if replaced.end is CallEnd.ANSWERED else replaced.call_ended_at or replaced.deadline
 
 
-def _click_known(rotation: Rotation) -> datetime | None:
+def click_known(rotation: Rotation) -> datetime | None:
     """Return the moment before which the password surely was not reset: "ready", if the old one was good then."""
     return rotation.ready_at if rotation.old_before is LoginVerdict.ACCEPTED else None
 

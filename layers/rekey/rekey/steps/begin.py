@@ -14,6 +14,7 @@ from rekey.model.request import Reason, Request
 from rekey.model.rotation import Fence, Phase, Rotation
 from rekey.model.state import Next, Outcome, State
 from rekey.observability import logger
+from rekey.protocol import may_be_in_force_after
 from rekey.records.folder import EntryState, ShardFile
 from rekey.records.ledger import changing
 from rekey.runtime import Call
@@ -138,8 +139,11 @@ def _can_begin(bench: Bench, registry: str) -> bool:
 
 
 def _leaked_since(bench: Bench, rotation: Rotation) -> bool:
-    """Whether a leak was reported that the rotation's completed reset does not meet: it waits for no slow consumer."""
-    called = rotation.called_at
+    """Whether a leak was reported that the rotation's completed reset does not meet: it waits for no slow consumer.
+
+    Nor does it reset what a person has pasted before Verify could ask whether that meets it.
+    """
+    called = may_be_in_force_after(rotation, bench.ledger.attempts_of(rotation))
     waits = rotation.completed and rotation.phase is not Phase.NEEDS_ATTENTION
     return waits and any(
         request.reason is Reason.COMPROMISED and not (called and request.is_met_by(called))

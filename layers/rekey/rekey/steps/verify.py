@@ -15,7 +15,7 @@ from rekey.model.names import StoreVersion
 from rekey.model.rotation import Phase, Rotation
 from rekey.model.state import Next, Outcome, State
 from rekey.model.verdict import LoginVerdict
-from rekey.protocol import REFUSALS_THAT_COUNT, WRONG_LOGINS_SPENT
+from rekey.protocol import REFUSALS_THAT_COUNT, WRONG_LOGINS_SPENT, in_force_after
 from rekey.runtime import Call
 from rekey.steps.bench import Bench
 
@@ -138,11 +138,14 @@ class Verification:
             return settings.ask_again if verdict is LoginVerdict.ACCEPTED and now < until else None
         refusals = self.rotation.old_refusals + 1
         counted = refusals >= REFUSALS_THAT_COUNT
+        attempts = self.bench.ledger.attempts_of(self.rotation) if self.rotation.called_at is None else []
+        refused = self.rotation.having(old_refusals=refusals)
         self._save(
             old_refusals=refusals,
             wrong_logins=self.rotation.wrong_logins + 1,
             old_verdict=verdict if counted else None,
             old_at=now,
+            called_at=in_force_after(refused, attempts[-1], attempts) if attempts else self.rotation.called_at,
         )
         if not counted:
             return settings.refusal_pause

@@ -112,7 +112,7 @@ def ask_old(work: Work) -> None:
 def promote(work: Work) -> None:
     """Make the staged password the one that readers see; then try what the old one had given."""
     attempt, now = work.latest, runtime.now()
-    called_at = in_force_after(attempt, work.bench.ledger.attempts_of(work.rotation))
+    called_at = in_force_after(work.rotation, attempt, work.bench.ledger.attempts_of(work.rotation))
     version, accepted = StoreVersion(attempt.staged or ""), attempt.login is LoginVerdict.ACCEPTED
     if not accepted:  # written first: the mark has to be taken off, also where this function dies before it says so
         work.save(attempt={"unproven": True})
