@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from rekey import runtime
 from rekey.contracts import Contents
-from rekey.errors import NotFound, PlanMissing
+from rekey.errors import NotFound, PlanMissing, Unreachable
 from rekey.model.plan import read
 from rekey.model.request import Reason
 from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, CallEnd, Phase
@@ -19,6 +20,7 @@ from rekey.records.plans import plan_key
 from rekey.runtime import Call
 from rekey.steps import begin
 from rekey.steps.begin import MOST_SHARDS, cut
+from tests.sandbox import aws_faults
 from tests.unit.bare_stack import LONGEST, MARGIN, BareStack, plan_of
 
 if TYPE_CHECKING:
@@ -54,10 +56,11 @@ def latest(opened: BareStack, registry: str) -> Rotation:
 
 
 def store(opened: BareStack, registry: str, **fields: object) -> str:
-    """Put a value into the store, and return its version."""
+    """Put a value into the store, as Rekey where it is of a generation, and return its version."""
     text = json.dumps({"registry": registry, "username": registry, "password": "x", **fields})
     client: Any = opened.aws.client("secretsmanager")
-    return str(client.put_secret_value(SecretId=f"registries/{registry}", SecretString=text)["VersionId"])
+    token = {"ClientRequestToken": secrets.token_hex(32)} if "generation" in fields else {}
+    return str(client.put_secret_value(SecretId=f"registries/{registry}", SecretString=text, **token)["VersionId"])
 
 
 class TestLease:
@@ -224,6 +227,17 @@ class TestResuming:
         assert (state.next, state.shards) == (Next.RESET, (0,))
         assert opened.bench.folder(registry, 1).shard(0).entries[0].entry == "deploy-bot"
 
+    def test_that_a_person_saved_what_the_store_has_ends_nothing(self, opened: BareStack, registry: str) -> None:
+        """In AWS's console: the value goes on to name the generation."""
+        pin(opened, registry)
+        version = store(opened, registry, generation=1)
+        free(opened, registry, phase=Phase.DELIVERING, shards=1, store_version=version)
+        fields = {"username": registry, "password": "x", "registry": registry, "generation": 1, "note": "edited"}
+        client: Any = opened.aws.client("secretsmanager")
+        client.put_secret_value(SecretId=f"registries/{registry}", SecretString=json.dumps(fields))
+        state = run(opened, registry)
+        assert (state.next, state.generation) == (Next.DELIVER, 1)
+
     def test_one_that_the_store_has_overtaken_is_closed_and_the_next_is_above(
         self, opened: BareStack, registry: str
     ) -> None:
@@ -236,6 +250,27 @@ class TestResuming:
         assert old is not None
         assert old.phase is Phase.FINISHED
         assert "overtaken" in old.problems[0]
+
+    @pytest.mark.parametrize("refuses", [False, True])
+    def test_where_nothing_follows_on_it_a_person_is_told_first(
+        self, opened: BareStack, registry: str, *, refuses: bool
+    ) -> None:
+        """Whoever it has not told, nobody else tells."""
+        pin(opened, registry)
+        free(opened, registry, generation=1, phase=Phase.DELIVERING, shards=1)
+        store(opened, registry, generation=2)
+        if refuses:
+            opened.aws.faults.add("events:PutEvents", aws_faults.refuse("AccessDeniedException"), times=None)
+            with pytest.raises(Unreachable, match="does not take that a person is needed"):
+                run(opened, registry)
+            assert latest(opened, registry).phase is Phase.DELIVERING
+            return
+        assert run(opened, registry).next is Next.STOP
+        (event,) = opened.events(registry)
+        assert event["DetailType"] == "Attention Needed"
+        assert "the store holds generation 2" in event["Detail"]["why"]
+        assert "`rekey rotate`" in event["Detail"]["why"]
+        assert latest(opened, registry).phase is Phase.FINISHED
 
     def test_so_is_one_that_was_under_way_whoever_has_written_there_since(
         self, opened: BareStack, registry: str

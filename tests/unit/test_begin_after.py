@@ -12,9 +12,10 @@ from rekey import runtime
 from rekey.errors import Denied
 from rekey.model.password import Password
 from rekey.model.request import Reason
-from rekey.model.rotation import Phase
+from rekey.model.rotation import Attempt, AttemptKind, Phase
 from rekey.model.state import Next
 from rekey.records import pasting
+from rekey.records.ledger import following
 from rekey.records.plans import plan_key, to_stored
 from tests.sandbox import aws_faults
 from tests.sandbox.wire import Response
@@ -120,6 +121,49 @@ class TestALaterLeak:
         completed(opened, registry, BEFORE, phase=Phase.NEEDS_ATTENTION)
         opened.ask(registry)
         assert stays_open(opened, registry, Next.RESET)
+
+
+class TestAnAnswerThatTheLedgerHasForgotten:
+    """The backup that it was restored from is older than the next rotation, whose answer may be the password."""
+
+    def test_is_tried_by_the_next_one_which_tells_everybody(self, opened: BareStack, registry: str) -> None:
+        """Under this one's number it would not reach a consumer that has this one's password already."""
+        completed(opened, registry, AFTER)
+        self.keep(opened, registry, 2)
+        state = run(opened, registry)
+        assert (state.next, state.generation) == (Next.PREPARE, 2)
+        old = opened.ledger.rotation(registry, 1)
+        assert old is not None
+        assert (old.phase, old.cut_short) == (Phase.FINISHED, True)
+
+    def test_also_where_a_person_is_needed(self, opened: BareStack, registry: str) -> None:
+        completed(opened, registry, AFTER, phase=Phase.NEEDS_ATTENTION)
+        self.keep(opened, registry, 2)
+        assert run(opened, registry).generation == 2
+
+    def test_its_own_is_none(self, opened: BareStack, registry: str) -> None:
+        completed(opened, registry, AFTER)
+        opened.ledger.table.write(following(*[self.keep(opened, registry, 1)] * 2))
+        assert stays_open(opened, registry)
+
+    def test_before_the_reset_is_completed_it_is_adopted(self, opened: BareStack, registry: str) -> None:
+        completed(opened, registry, None, phase=Phase.RESETTING, promoted_at=None)
+        self.keep(opened, registry, 2)
+        assert stays_open(opened, registry, Next.RESET)
+
+    def keep(self, opened: BareStack, registry: str, generation: int) -> Attempt:
+        """Put an answer into the escrow, of an attempt that nobody has written down."""
+        now = runtime.now()
+        attempt = Attempt(
+            registry=registry,
+            generation=generation,
+            number=1,
+            kind=AttemptKind.RESET,
+            nonce=secrets.token_hex(16),
+            deadline=now,
+        )
+        opened.escrow.put(attempt, opened.escrow.envelope(attempt), b"{}")
+        return attempt
 
 
 def stays_open(opened: BareStack, registry: str, enters: Next = Next.DELIVER) -> bool:

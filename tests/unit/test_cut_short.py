@@ -80,6 +80,13 @@ class TestReset:
         place.api.inject(REFUSED, times=None)
         assert place.reset().outcome is Outcome.STOPPED
 
+    def test_what_a_person_only_saved_again_is_in_force_still(self, place: Place, opened: BareStack) -> None:
+        client: Any = opened.aws.client("secretsmanager")
+        text = json.dumps({"username": place.name, "password": place.stored, "note": "edited"})
+        client.put_secret_value(SecretId=f"registries/{place.name}", SecretString=text)
+        place.api.inject(REFUSED, times=None)
+        assert (place.reset().next, place.rotation.generation) == (Next.DELIVER, 1)
+
     @pytest.mark.parametrize("mended", [False, True])
     def test_a_call_that_is_repeated_leads_to_the_same(self, place: Place, *, mended: bool) -> None:
         """Its answer was lost: the rotation that stopped is not begun again beside the one that goes on."""

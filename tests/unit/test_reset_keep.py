@@ -14,13 +14,14 @@ from rekey.model.rotation import AttemptOutcome, Phase
 from rekey.model.state import Next, Outcome
 from rekey.model.verdict import LoginVerdict
 from rekey.records.plans import to_stored
+from rekey.steps.reset import call
 from tests.sandbox import aws_faults, faults
 from tests.sandbox.harbor import Harbor
 from tests.sandbox.harbor_robots import made_up
 from tests.sandbox.wire import Response
 from tests.unit.bare_stack import BareStack, plan_of
 from tests.unit.registry_api import Passwords
-from tests.unit.reset_place import NOTHING, Place
+from tests.unit.reset_place import FUNCTION, NOTHING, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +57,17 @@ def tries(place: Place) -> list[AwsRequest]:
 
 
 class TestKeep:
+    def test_an_answer_that_comes_when_the_time_is_nearly_over_is_kept_all_the_same(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing else begins so late, and what is kept is what the next invocation finds."""
+        answered = faults.call(lambda _: monkeypatch.setattr(call, "LAST_TRIES", FUNCTION))
+        place.api.inject(answered, when=lambda request: request.path.endswith("/rotate"))
+        assert place.reset().next is Next.WAIT
+        assert len(place.bench.escrow.tokens(place.name)) == 1
+        monkeypatch.undo()
+        assert (place.reset().next, len(place.api.made), place.stored) == (Next.DELIVER, 1, place.api.made[0])
+
     def test_between_two_tries_it_waits(self, place: Place) -> None:
         """Else the few seconds that are left are thousands of requests to services that are in trouble."""
         refuse(place, times=2)

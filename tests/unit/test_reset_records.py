@@ -157,6 +157,12 @@ class TestCalledAt:
         assert (place.stored, place.rotation.called_at) == (place.api.made[1], second.called_at)
 
 
+def _put_as_rekey(place: Place, fields: dict[str, object]) -> None:
+    client: Any = place.opened.aws.client("secretsmanager")
+    name, text = f"registries/{place.name}", json.dumps(fields)
+    client.put_secret_value(SecretId=name, SecretString=text, ClientRequestToken=secrets.token_hex(32))
+
+
 class TestStore:
     @pytest.mark.parametrize("by_hand", [False, True])
     def test_a_generation_that_came_while_it_got_ready_is_not_reset_over(self, place: Place, *, by_hand: bool) -> None:
@@ -169,7 +175,7 @@ class TestStore:
         def overtake(_: object) -> None:
             theirs = {"username": place.name, "password": place.first}
             later = {"registry": place.name, "username": place.name, "password": place.first, "generation": 4}
-            client.put_secret_value(SecretId=f"registries/{place.name}", SecretString=json.dumps(later))
+            _put_as_rekey(place, later)
             if by_hand:
                 client.put_secret_value(SecretId=f"registries/{place.name}", SecretString=json.dumps(theirs))
 
@@ -183,7 +189,6 @@ class TestStore:
         self, place: Place, *, overtaken: bool
     ) -> None:
         """The answer lies in the escrow still: nobody has to reset for it."""
-        client: Any = place.opened.aws.client("secretsmanager")
         later = {"registry": place.name, "username": place.name, "password": "theirs", "generation": 4}
 
         def is_of(request: aws_faults.AwsRequest, words: bytes) -> bool:
@@ -194,7 +199,7 @@ class TestStore:
         def changed(request: aws_faults.AwsRequest, act: aws_faults.Act) -> aws_faults.Answer:
             moves.append(request.operation)
             if overtaken:
-                client.put_secret_value(SecretId=f"registries/{place.name}", SecretString=json.dumps(later))
+                _put_as_rekey(place, later)
             return aws_faults.refuse("InvalidParameterException")(request, act)
 
         move = "secretsmanager:UpdateSecretVersionStage"

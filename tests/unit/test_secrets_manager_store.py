@@ -47,9 +47,10 @@ class Place:
         part = plan.SecretsManagerStore(type="secrets-manager", name=name)
         return SecretsManagerStore(part, REGISTRY, client or self.client)
 
-    def put(self, value: object) -> str:
+    def put(self, value: object, as_token: str | None = None) -> str:
         text = value if isinstance(value, str) else json.dumps(value)
-        return self.client.put_secret_value(SecretId=self.name, SecretString=text)["VersionId"]
+        named = {} if as_token is None else {"ClientRequestToken": as_token}
+        return self.client.put_secret_value(SecretId=self.name, SecretString=text, **named)["VersionId"]
 
     def stages(self) -> dict[str, str]:
         """Return stage → version."""
@@ -303,9 +304,24 @@ def test_a_later_release_is_not_overwritten(place: Place) -> None:
         place.store.check(token())
 
 
+def test_what_a_person_saves_is_of_no_generation_whatever_the_value_says(place: Place) -> None:
+    """The console shows all fields: whoever adds one saves the others with it."""
+    version = place.store.stage(candidate(2), token())
+    place.store.promote(version, None)
+    kept = place.client.get_secret_value(SecretId=place.name)["SecretString"]
+    edited = place.put({**json.loads(kept), "note": "edited"})
+    current, last = place.store.current(), place.store.last_promoted()
+    assert current is not None
+    assert last is not None
+    assert (current.version, current.generation, last.version, last.generation) == (edited, 0, version, 2)
+    following = place.store.stage(candidate(3), token())
+    place.store.promote(following, StoreVersion(edited))
+    assert place.stages()["AWSCURRENT"] == following
+
+
 @pytest.mark.parametrize("generation", [-1, 0, True, "7", 1.5, None])
 def test_a_generation_that_is_none_is_0(place: Place, generation: object) -> None:
-    place.put({"username": "prod", "password": "by-hand", "generation": generation})
+    place.put({"username": "prod", "password": "by-hand", "generation": generation}, token())
     found = place.store.current()
     assert found is not None
     assert found.generation == 0

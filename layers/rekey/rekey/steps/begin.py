@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rekey import runtime
+from rekey.bus import Told
 from rekey.contracts import Stored
-from rekey.errors import Denied, OutOfTime, RekeyError
+from rekey.errors import Denied, OutOfTime, RekeyError, Unreachable
 from rekey.model.plan import Consumer, EksCluster, GitHubSecret, KubernetesPullSecret, Plan, WebhookConsumer
 from rekey.model.request import Reason, Request
 from rekey.model.rotation import Fence, Phase, Rotation
@@ -18,9 +19,15 @@ from rekey.protocol import may_be_in_force_after
 from rekey.records.folder import EntryState, ShardFile
 from rekey.records.ledger import changing
 from rekey.runtime import Call
+from rekey.steps import unclaimed
 from rekey.steps.bench import Bench, last_promoted
 from rekey.steps.hand_back import hand_back
 
+_OVERTAKEN = (
+    "overtaken: the store holds generation {}, which the ledger does not know. It was restored from a backup, or "
+    "another stack rotates this registry too"
+)
+_NOBODY_ELSE = "Nobody knows which consumers have that password: `rekey rotate` gives all of them a new one"
 MOST_SHARDS = 40
 """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html: what fits into one execution's history."""
 
@@ -87,21 +94,22 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
         # By the plan it is pinned to: a newer one that is broken, or names another store, must not stop what is open.
         pinned = bench.folder(fence.registry, latest.generation).plan()
         if not _overtaken(bench, latest, last_promoted(bench.store(pinned))):
-            if not (_leaked_since(bench, latest) and _can_begin(bench, fence.registry)):
+            why = _cut_short_by(bench, latest)
+            if not (why and _can_begin(bench, fence.registry)):
                 return bench.ledger.save_one(fence, latest.having(execution=fence.owner))
-            why = "a later leak was reported before every consumer was told: the next rotation tells them"
             closed = latest.having(phase=Phase.FINISHED, finished_at=now, problems=(why,), cut_short=True)
     plan, _, version = bench.plans.pushed(fence.registry)
     promoted = last_promoted(bench.store(plan))
     if latest is not None and is_open and closed is None:
         if not _overtaken(bench, latest, promoted):
             return bench.ledger.save_one(fence, latest.having(execution=fence.owner))
-        why = "the store holds a later generation: overtaken"
+        why = _OVERTAKEN.format(promoted.generation if promoted else 0)
         closed = latest.having(phase=Phase.FINISHED, finished_at=now, problems=(why,))
     requests = bench.ledger.open_requests(fence.registry)
     # An answer that no open rotation waits for may be the only copy of the password in force: reset looks at it.
     if not requests and not bench.escrow.tokens(fence.registry):
         if closed is not None:
+            _tell_that_nothing_follows(bench, closed)
             bench.ledger.save_one(fence, closed)
         return None
     last = bench.ledger.stopped_after(latest) or closed or latest
@@ -123,6 +131,16 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
     return bench.ledger.save_one(fence, fresh, also=[] if closed is None else changing(closed))
 
 
+def _tell_that_nothing_follows(bench: Bench, closed: Rotation) -> None:
+    """Call a person, before it is written: twice rather than never. Raises Unreachable where the bus does not take it.
+
+    Whoever the rotation has not told, nobody else tells.
+    """
+    why = f"{closed.problems[0]}. {_NOBODY_ELSE}"
+    if not bench.bus.tell(Told.ATTENTION_NEEDED, closed.registry, rotation=closed.id, why=why):
+        raise Unreachable("the event bus does not take that a person is needed: the rotation is not closed before")
+
+
 def _asked_since(stopped: Rotation, requests: Sequence[Request]) -> bool:
     """Whether anybody asked anew since a rotation stopped; else its wrong logins count on: the account is the same."""
     return any(stopped.finished_at is None or request.arrived_at > stopped.finished_at for request in requests)
@@ -136,6 +154,16 @@ def _can_begin(bench: Bench, registry: str) -> bool:
         logger.error("a later leak waits for a plan, or for its store", extra={"why": str(error)})
         return False
     return True
+
+
+def _cut_short_by(bench: Bench, rotation: Rotation) -> str:
+    """Return why a rotation whose password is promoted makes room for the next one, or ""."""
+    if rotation.completed and unclaimed.forgotten(bench, rotation):
+        # Promoted under this number, it would not reach the consumers that have this one's password already.
+        return "an answer lies in the escrow that the ledger has forgotten: the next rotation tries it, and tells all"
+    if _leaked_since(bench, rotation):
+        return "a later leak was reported before every consumer was told: the next rotation tells them"
+    return ""
 
 
 def _leaked_since(bench: Bench, rotation: Rotation) -> bool:

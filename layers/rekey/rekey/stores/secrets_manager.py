@@ -6,14 +6,16 @@ API_UpdateSecretVersionStage.html beside it.
 """
 
 import hashlib
+import re
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rekey import aws
 from rekey.contracts import Candidate, Stored
 from rekey.errors import Conflict, Denied, FormatUnknown, NotFound, Superseded, Unfit, Unreachable
 from rekey.model import plan
-from rekey.model.names import StoreVersion
+from rekey.model.names import Generation, StoreVersion
 from rekey.stores import secret_value
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ _UNPROVEN = "REKEY_UNPROVEN"
 """The label of a version that the registry has not accepted yet: readers get it with the value, in `VersionStages`."""
 _PROMOTED = "REKEY_PROMOTED"
 """The label of what Rekey put in force last. It stays there whatever a person writes since."""
+_TOKEN = re.compile("[0-9a-f]{64}")
+"""The id of every version that Rekey put. What a person saves keeps the fields in the value, and gets another id."""
 _ROUNDS = 5
 """How often promoting looks again because somebody else wrote in between."""
 
@@ -172,7 +176,7 @@ class SecretsManagerStore:
         if holder is None:
             raise Unfit(f"{self._what} has no version in force that another could follow")
         last = self._last(described)
-        theirs = secret_value.generation(secret_value.parsed(last[1])) if last else 0
+        theirs = _generation(*last) if last else 0
         if theirs > mine:
             raise Superseded(f"{self._what} holds generation {theirs}, and this is {mine}")
         return holder
@@ -186,7 +190,7 @@ class SecretsManagerStore:
         for stage in (_CURRENT, _PROMOTED, _PREVIOUS):
             holder = _holder(described, stage)
             text = self._value(holder) if holder else None
-            generation = secret_value.generation(secret_value.parsed(text or ""))
+            generation = _generation(holder, text) if holder and text else 0
             if holder and text and generation:
                 found[generation] = (holder, text)
             if found and stage == _CURRENT:
@@ -287,9 +291,16 @@ class SecretsManagerStore:
 
     def _stored(self, version: str, text: str) -> Stored:
         try:
-            return secret_value.read(secret_value.parsed(text), StoreVersion(version), self._registry)
+            read = secret_value.read(secret_value.parsed(text), StoreVersion(version), self._registry)
         except (FormatUnknown, Unfit) as error:
             raise type(error)(f"{self._what}: {error}") from None
+        return replace(read, generation=_generation(version, text))
+
+
+def _generation(version: str, text: str) -> Generation:
+    """Return the generation that a version is; 0 for what a person saved, though the value still names one."""
+    ours = _TOKEN.fullmatch(version) is not None
+    return secret_value.generation(secret_value.parsed(text)) if ours else Generation(0)
 
 
 def _holder(described: "DescribeSecretResponseTypeDef", stage: str) -> StoreVersion | None:

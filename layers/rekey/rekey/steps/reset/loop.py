@@ -5,12 +5,13 @@ done and written down, and asks again.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 from rekey import gate, runtime
 from rekey.acts import Act, Step
-from rekey.contracts import Manual
-from rekey.errors import Conflict, RekeyError
+from rekey.contracts import Manual, Store, Stored
+from rekey.errors import Conflict, NotFound, RekeyError
 from rekey.model.names import StoreVersion
 from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase, Rotation
 from rekey.model.state import Next, Outcome, State
@@ -48,8 +49,11 @@ def run(bench: Bench, invocation: Call) -> State:
     try:
         attempts = bench.ledger.attempts_of(work.rotation)
         work.rotation, work.attempt = strays.settle(bench, work.fence, work.rotation, attempts)
-        while work.call.left(runtime.now()) > call.LAST_TRIES:
+        while True:
             step = next_act(work.records, work.seen, work.limits, runtime.now())
+            # An answer in hand is kept with whatever time is left; nothing else begins so late.
+            if step.act is not Act.KEEP and work.call.left(runtime.now()) <= call.LAST_TRIES:
+                break
             logger.info("act", extra={"act": step.act.value})
             led = _do(work, step)
             if led is not None:
@@ -228,8 +232,20 @@ def _last_is_wrong_paste(work: Work) -> bool:
 def _cut_short_before(work: Work) -> Rotation | None:
     """Return the rotation that a leak or a paste had cut short, where its password is in force still."""
     before = work.bench.ledger.rotation(work.rotation.registry, work.rotation.generation - 1)
-    if before is None or not before.cut_short:
+    if before is None or not before.cut_short or before.store_version is None:
         return None
     # By the plan it is pinned to: a newer one may name another store.
-    stored = work.bench.store(work.bench.folder(before.registry, before.generation).plan()).current()
-    return before if stored is not None and stored.version == before.store_version else None
+    store = work.bench.store(work.bench.folder(before.registry, before.generation).plan())
+    stored = store.current()
+    if stored is None:
+        return None
+    return before if _is_same(store, stored, StoreVersion(before.store_version)) else None
+
+
+def _is_same(store: Store, stored: Stored, version: StoreVersion) -> bool:
+    """Whether what is in force is this version's password, also where a person has saved it again."""
+    if stored.version == version:
+        return True
+    with suppress(NotFound):
+        return store.read(version).password == stored.password
+    return False

@@ -10,6 +10,7 @@ from rekey import runtime
 from rekey.errors import Conflict
 from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, Fence, Phase, Rotation
 from rekey.records.escrow import Stray
+from rekey.steps import unclaimed
 from rekey.steps.bench import Bench
 
 _DECIDED = frozenset(
@@ -36,11 +37,11 @@ def settle(
     """
     latest = attempts[-1] if attempts else None
     by_token = {attempt.escrow_token: attempt for attempt in attempts}
-    for token in _tokens(bench, rotation):
+    for token in unclaimed.tokens(bench, rotation):
         known = by_token.get(token)
         if known is not None and known.outcome in _DECIDED:
             bench.escrow.delete(known)
-        elif not rotation.phase.open:  # a paste has opened the next one, and may be what lies there
+        elif rotation.completed or not rotation.phase.open:  # the next one tries it: a paste's, or Begin's
             continue
         elif (known is None or known.outcome in _UNDECIDED) and (latest is None or latest.outcome is not None):
             stray = bench.escrow.stray(rotation.registry, token)
@@ -55,23 +56,13 @@ def settle(
 
 def waiting(bench: Bench, rotation: Rotation) -> bool:
     """Whether another look would take up an answer: each is tried before anything is reset, stopped or asked for."""
+    if rotation.completed:
+        return False
     attempts = bench.ledger.attempts_of(rotation)
     by_token = {attempt.escrow_token: attempt for attempt in attempts}
     closed = not attempts or attempts[-1].outcome is not None
-    found = [by_token.get(token) for token in _tokens(bench, rotation)]
+    found = [by_token.get(token) for token in unclaimed.tokens(bench, rotation)]
     return any(known is None or (closed and known.outcome in _UNDECIDED) for known in found)
-
-
-def _tokens(bench: Bench, rotation: Rotation) -> list[str]:
-    """Return the tokens of the answers in the escrow, but for those that the rotation before keeps.
-
-    Of a promoted password that the registry has not accepted yet: its answer goes when that hears "accepted", or when
-    this one's password is proven.
-    """
-    tokens = bench.escrow.tokens(rotation.registry)
-    before = bench.ledger.attempts(rotation.registry, rotation.generation - 1) if tokens else []
-    kept = {one.escrow_token for one in before if one.promoted_at is not None and one.outcome is None}
-    return [token for token in tokens if token not in kept]
 
 
 def _adopt(bench: Bench, fence: Fence, rotation: Rotation, stray: Stray, *, pasted: bool) -> tuple[Rotation, Attempt]:
