@@ -72,3 +72,10 @@ def test_telling_never_raises(opened: BareStack, registry: str, bus: Bus, effect
     """A person hears of it late; the rotation goes on."""
     opened.aws.faults.add(PUT, effect, times=None)
     bus.tell(Told.ATTENTION_NEEDED, registry, why="it stands")
+
+
+def test_a_text_that_is_too_long_for_an_event_is_cut(opened: BareStack, registry: str, bus: Bus) -> None:
+    """An event ends at 256 KB: else it would not be taken at all, and nobody would hear of anything."""
+    assert bus.tell(Told.ATTENTION_NEEDED, registry, why="x" * 300_000)
+    (event,) = opened.events(registry)
+    assert event["Detail"]["why"] == "x" * 8000 + "…"

@@ -216,6 +216,11 @@ class TestDocument:
         unrefused = proven(old_verdict=LoginVerdict.ACCEPTED)
         assert evidence(findings(receipt(), of=unrefused, requests=(closed,)))["alert_to_refused_s"] is None
 
+    def test_a_refusal_from_before_the_call_proves_nothing_of_what_leaked(self) -> None:
+        """What the store had was dead already: the registry's own password was another one until the call."""
+        before = proven(old_at=CALLED - SECOND)
+        assert evidence(findings(receipt(), of=before, requests=(request(),)))["alert_to_refused_s"] is None
+
     def test_warnings_and_what_was_waived_are_shown(self) -> None:
         found = findings(receipt(), of=proven(waived=("consumer b: not ready",)))
         warned = Findings(

@@ -10,7 +10,7 @@ from rekey.evidence import Findings, outcome_of, unproven
 from rekey.model.rotation import Attempt, AttemptOutcome, Rotation
 from rekey.model.state import Outcome
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict
-from tests.unit.reset_states import NOW, called, rotation
+from tests.unit.reset_states import NOW, called, provable, rotation
 from tests.unit.test_evidence import evidence, findings, proven, receipt
 
 UNKNOWN = [None, LoginVerdict.LOCKED, LoginVerdict.UNREACHABLE, LoginVerdict.INCONCLUSIVE]
@@ -122,7 +122,8 @@ class TestPasswordChanged:
             (rotation(), [called(outcome=AttemptOutcome.NO_EFFECT, old_refusals=1)], False),
             (rotation(resets=1), [called()], None),
             (rotation(resets=1), [called(outcome=AttemptOutcome.LOST)], None),
-            (rotation(resets=1), [called(outcome=AttemptOutcome.LOST, old_refusals=2)], True),
+            (rotation(resets=1), [provable(outcome=AttemptOutcome.LOST, old_refusals=2)], True),
+            (rotation(resets=1), [provable(old_refusals=2)], True),
             (rotation(resets=1, answered_at=NOW), [called()], True),
             (rotation(promoted_at=NOW), [], True),
             (proven(), [called(outcome=AttemptOutcome.PROMOTED)], True),
@@ -134,6 +135,7 @@ class TestPasswordChanged:
             "called",
             "nobody can say",
             "the old one is dead",
+            "nobody understands the answer, and the old one is dead",
             "answered",
             "pasted",
             "promoted",

@@ -73,3 +73,13 @@ def test_the_most_urgent_request_decides() -> None:
     requests = [request(Reason.SCHEDULED), request(Reason.COMPROMISED), request(Reason.LOST)]
     decision = decide([*WELL, UNREADY], requests, PROCEED)
     assert (decision.go, decision.reason) == (True, Reason.COMPROMISED)
+
+
+@pytest.mark.parametrize("policy", [Policy(), PROCEED])
+def test_of_thousands_of_unready_consumers_the_first_are_named(policy: Policy) -> None:
+    """A rotation's record holds them, and an item of DynamoDB ends at 400 kB: a leak must not fail at that."""
+    unready = [Check(f"consumer c{number}", "no such repository", waivable=True) for number in range(3000)]
+    decision = decide(unready, [request(Reason.COMPROMISED)], policy)
+    named = decision.waived if policy is PROCEED else decision.problems
+    assert decision.go is (policy is PROCEED)
+    assert (len(named), named[0], named[-1]) == (51, "consumer c0: no such repository", "and 2950 more")

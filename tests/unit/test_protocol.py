@@ -182,7 +182,8 @@ class TestEndOfTheCall:
 
     def test_after_an_earlier_reset_was_lost_it_is_tried_again(self) -> None:
         """Nobody holds a working password: to stop would leave it so."""
-        not_sent = called(end=CallEnd.NOT_SENT, said="no connection", outcome=AttemptOutcome.NOT_CALLED)
+        ended = NOW - PROVE_WITHIN
+        not_sent = called(end=CallEnd.NOT_SENT, call_ended_at=ended, outcome=AttemptOutcome.NOT_CALLED)
         assert next_of(not_sent, on=rotation(resets=1)).act is Act.CLAIM
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 A_DAY = timedelta(days=1)
 STUCK = [
     rotation(resets=LIMITS.max_resets),
-    rotation(attempts=LIMITS.max_attempts + 1),
+    rotation(calls=LIMITS.max_attempts),
     rotation(phase=Phase.NEEDS_ATTENTION, problems=("an answer was lost",)),
     rotation(phase=Phase.READY, gate_at=None, ready_until=NOW - SECOND, old_refusals=2),
 ]

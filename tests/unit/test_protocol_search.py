@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-STATES = 20_000
+STATES = 40_000
 VERDICTS = [None, *LoginVerdict]
 BOTH = [False, True]
 TIMES = [NOW, DEADLINE - CALL + SECOND, DEADLINE + SECOND, DEADLINE + SETTLE + PROVE_WITHIN + SECOND]
@@ -29,7 +29,8 @@ ROTATIONS: Mapping[str, Sequence[object]] = {
     "reason": list(Reason),
     "gate_at": [None, NOW, NOW],
     "promoted_at": [None, None, None, NOW],
-    "attempts": [1, 2, LIMITS.max_attempts],
+    "attempts": [1, 2],
+    "calls": [0, 0, LIMITS.max_attempts],
     "resets": [0, 0, 1, LIMITS.max_resets],
     "wrong_logins": [0, 1, LIMITS.wrong_logins],
     "old_version": [None, "v1"],
@@ -165,7 +166,7 @@ def test_no_claim_beside_an_open_attempt_or_where_a_person_has_the_word(situatio
             assert not situation.rotation.completed
             assert situation.rotation.phase is not Phase.NEEDS_ATTENTION
             assert situation.rotation.resets < LIMITS.max_resets
-            assert situation.rotation.attempts < LIMITS.max_attempts
+            assert situation.rotation.calls < LIMITS.max_attempts
 
 
 def test_a_call_is_settled_before_it_is_closed_as_lost_or_without_effect(situations: list[Situation]) -> None:

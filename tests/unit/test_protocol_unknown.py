@@ -214,17 +214,25 @@ class TestNext:
         assert step.act is Act.ATTENTION
         assert "rekey paste" in step.why
 
-    def test_attempts_end_too(self) -> None:
+    def test_calls_end_too(self) -> None:
         last = called(outcome=AttemptOutcome.NO_EFFECT)
-        assert next_of(last, on=rotation(attempts=LIMITS.max_attempts - 1)).act is Act.CLAIM
-        step = next_of(last, on=rotation(attempts=LIMITS.max_attempts))
+        assert next_of(last, on=rotation(calls=LIMITS.max_attempts - 1)).act is Act.CLAIM
+        step = next_of(last, on=rotation(calls=LIMITS.max_attempts))
         assert step.act is Act.ATTENTION
-        assert "10 attempts" in step.why
+        assert "10 calls" in step.why
+        assert "`rekey resume`" in step.why
 
-    def test_those_of_a_rotation_that_stopped_under_the_same_number_do_not_count(self) -> None:
-        last = called(outcome=AttemptOutcome.NO_EFFECT)
-        on = rotation(attempts=LIMITS.max_attempts + 1, attempts_before=2)
-        assert next_of(last, on=on).act is Act.CLAIM
+    def test_attempts_that_called_nobody_do_not_count(self) -> None:
+        last = attempt(outcome=AttemptOutcome.NOT_CALLED)
+        assert next_of(last, on=rotation(attempts=LIMITS.max_attempts + 1)).act is Act.CLAIM
+
+    def test_after_a_call_that_could_not_be_sent_the_next_one_waits(self) -> None:
+        """An earlier one's answer was lost: the old password is dead, and the API is away."""
+        last = called(end=CallEnd.NOT_SENT, call_ended_at=NOW, outcome=AttemptOutcome.NOT_CALLED)
+        again = NOW + LIMITS.ask_again
+        step = next_of(last, on=rotation(resets=1), now=again - SECOND)
+        assert (step.act, step.until) == (Act.WAIT, again)
+        assert next_of(last, on=rotation(resets=1), now=again).act is Act.CLAIM
 
     def test_nothing_is_claimed_while_an_attempt_is_open(self) -> None:
         for one in (attempt(), called(), provable(), pasted()):

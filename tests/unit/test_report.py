@@ -51,6 +51,11 @@ class Execution:
         call = Call("report", self.fence.owner, 0, repeated=False, state=state, deadline=runtime.now() + MINUTE)
         return report.run(self.opened.bench, call).outcome
 
+    def takes_up(self) -> None:
+        """Own the registry again, as an execution that the tick started."""
+        self.fence = self.opened.fence(self.registry)
+        self.opened.ledger.save_one(self.fence, self.now.having(execution=self.fence.owner, heard_by=self.fence.owner))
+
     @property
     def now(self) -> Rotation:
         """The rotation as it is now."""

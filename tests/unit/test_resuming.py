@@ -97,10 +97,9 @@ class TestOnlyWhereItLeadsOn:
             ({"old_version": "v1", "old_refusals": 2}, AttemptOutcome.WRONG_PASTE),
             ({"resets": 1}, AttemptOutcome.REFUSED),
             ({"resets": 3}, AttemptOutcome.LOST),
-            ({"attempts": 9}, AttemptOutcome.NO_EFFECT),
             ({}, AttemptOutcome.SUPERSEDED),
         ],
-        ids=["wrong paste after a reset", "store's is dead", "refused", "resets used up", "attempts", "superseded"],
+        ids=["wrong paste after a reset", "store's is dead", "refused", "resets used up", "superseded"],
     )
     def test_what_leads_back_to_the_same_place_says_so_and_changes_nothing(
         self, opened: BareStack, fence: Fence, on: dict[str, object], outcome: AttemptOutcome
@@ -112,6 +111,11 @@ class TestOnlyWhereItLeadsOn:
             resume(opened, fence.registry)
         assert opened.ledger.latest(fence.registry) == before
         assert opened.ledger.again(fence.registry) is None
+
+    def test_calls_count_anew_for_who_has_looked(self, opened: BareStack, fence: Fence) -> None:
+        """The registry's API answered with a gateway's page until they were used up, and is well again."""
+        tried(opened, fence, stuck(opened, fence, calls=10), outcome=AttemptOutcome.NO_EFFECT)
+        assert resume(opened, fence.registry).calls == 0
 
     def test_after_a_wrong_paste_the_stores_password_may_be_asked_once_more(
         self, opened: BareStack, fence: Fence

@@ -126,4 +126,5 @@ class Limits:
     ask_again: timedelta = timedelta(seconds=3)
     wrong_logins: int = 3
     max_attempts: int = 10
+    """Calls that left; what never left counts for nothing."""
     max_resets: int = 3

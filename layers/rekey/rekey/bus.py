@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from types_boto3_events import EventBridgeClient
 
 SOURCE = "rekey"
+_LONGEST = 8_000
+"""Characters of a text in an event that tells: an event ends at 256 KB, and so does a message of SNS.
+
+https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
+"""
 ASKING = "Credential Compromised"
 """DetailType of the event that asks for a rotation; its source is `rekey.in/<source>`."""
 PASTED = "Password Pasted"
@@ -55,11 +60,16 @@ class Bus:
     def tell(self, what: Told, registry: str, **detail: object) -> bool:
         """Tell whoever listens; return whether it was put.
 
-        A message that cannot be put never touches a rotation: it is logged.
+        A message that cannot be put never touches a rotation: it is logged. A text that is too long is cut.
         """
+        short = {name: _cut(value) if isinstance(value, str) else value for name, value in detail.items()}
         try:
-            self.put(SOURCE, what.value, {"registry": registry, **detail})
+            self.put(SOURCE, what.value, {"registry": registry, **short})
         except RekeyError as error:
             logger.error("an event could not be told", extra={"event": what.value, "reason": str(error)})
             return False
         return True
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

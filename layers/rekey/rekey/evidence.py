@@ -7,10 +7,12 @@ from datetime import datetime
 from rekey.contracts import Contents, Prepared
 from rekey.model.moment import render
 from rekey.model.request import Request
-from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, Rotation
+from rekey.model.rotation import Attempt, AttemptKind, Rotation
 from rekey.model.state import Outcome
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
 from rekey.outlived import old_tokens, outlived
+from rekey.protocol import REFUSALS_THAT_COUNT
+from rekey.wording import some
 
 STILL_OPEN = "still open"
 
@@ -70,7 +72,7 @@ def unproven(found: Findings) -> list[str]:
         said.append(f"{why} and the old password was not refused twice: try it by hand")
     unverified = _unverified(found)
     if unverified:
-        said.append(f"consumers took the password and could not be verified: {', '.join(unverified)}")
+        said.append(f"consumers took the password and could not be verified: {', '.join(some(unverified))}")
     return said
 
 
@@ -147,9 +149,13 @@ def _changed(found: Findings) -> bool | None:
     rotation = found.rotation
     if rotation.completed or rotation.answered_at is not None:
         return True
-    if any(attempt.outcome is AttemptOutcome.LOST and attempt.old_refusals for attempt in found.attempts):
+    if any(_killed_the_old(attempt) for attempt in found.attempts):
         return True
     return None if rotation.resets else False
+
+
+def _killed_the_old(attempt: Attempt) -> bool:
+    return attempt.old_before is LoginVerdict.ACCEPTED and attempt.old_refusals >= REFUSALS_THAT_COUNT
 
 
 def _said(verdict: LoginVerdict | None, at: datetime | None) -> dict[str, object]:
@@ -234,6 +240,8 @@ def _alert_to_refused(found: Findings) -> float | None:
     """Return the seconds from the first alert that the reset meets to the refusal of the old password."""
     rotation, called = found.rotation, found.rotation.called_at
     arrived = [request.arrived_at for request in found.requests if called is not None and request.is_met_by(called)]
-    if rotation.old_verdict is not LoginVerdict.REFUSED or rotation.old_at is None or not arrived:
+    if rotation.old_verdict is not LoginVerdict.REFUSED or rotation.old_at is None or called is None or not arrived:
         return None
+    if rotation.old_at < called:
+        return None  # what the store had was dead before: nobody asked for the one that leaked
     return round((rotation.old_at - min(arrived)).total_seconds(), 3)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rekey.model.plan import Policy
 from rekey.model.request import Reason, Request, RequestState
 from rekey.model.rotation import Rotation
+from rekey.wording import some
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,6 @@ def decide(checks: Sequence[Check], requests: Sequence[Request], policy: Policy)
     passed_over = [
         check for check in failed if check.optional or (check.waivable and not strict) or (check.can_wait and urgent)
     ]
-    problems = tuple(str(check) for check in failed if check not in passed_over)
-    waived = tuple(str(check) for check in passed_over)
+    problems = some([str(check) for check in failed if check not in passed_over])
+    waived = some([str(check) for check in passed_over])
     return Decision(go=not problems, reason=reason, problems=problems, waived=waived)

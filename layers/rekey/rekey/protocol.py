@@ -67,7 +67,8 @@ def in_force_after(rotation: Rotation, attempt: Attempt, attempts: Sequence[Atte
 
 def may_be_in_force_after(rotation: Rotation, attempts: Sequence[Attempt]) -> datetime | None:
     """Return that moment of a promoted password: what is known, or what asking the old one may show yet."""
-    if rotation.called_at is not None or rotation.old_verdict is not None or rotation.logins_spent or not attempts:
+    asked = rotation.old_verdict in (LoginVerdict.ACCEPTED, LoginVerdict.REFUSED) or rotation.logins_spent
+    if rotation.called_at is not None or asked or not attempts:
         return rotation.called_at
     return in_force_after(rotation.having(old_refusals=REFUSALS_THAT_COUNT), attempts[-1], attempts)
 
@@ -116,9 +117,13 @@ def _after(rotation: Rotation, last: Attempt | None, limits: Limits, now: dateti
     if rotation.resets >= limits.max_resets:
         why = f"{rotation.resets} resets, and each answer was lost: reset in the console and `rekey paste` the password"
         return Step(Act.ATTENTION, why=why)
-    made = rotation.attempts - rotation.attempts_before
-    if made >= limits.max_attempts:
-        return Step(Act.ATTENTION, why=f"{made} attempts, and none came to a password: see the registry")
+    if rotation.calls >= limits.max_attempts:
+        why = f"{rotation.calls} calls, and none came to a password: see the registry. `rekey resume` makes more"
+        return Step(Act.ATTENTION, why=why)
+    if last is not None and last.end is CallEnd.NOT_SENT and last.call_ended_at is not None:
+        again = last.call_ended_at + limits.ask_again
+        if now < again:
+            return Step(Act.WAIT, until=again)
     if rotation.gate_at is not None and now + limits.call > limits.until:
         # A claim that could not be used would be given back, and made again: the next invocation has time.
         return Step(Act.WAIT, until=now + timedelta(seconds=1))
@@ -250,7 +255,8 @@ def _undecided(records: Records, attempt: Attempt, seen: Seen, limits: Limits, n
         return Step(Act.WAIT, until=_settled_at(attempt, limits) + _TICK)
     known = adopted and attempt.old_version == rotation.old_version  # asked for an earlier attempt: a fact that stands
     refusals = max(attempt.old_refusals, rotation.old_refusals) if known else attempt.old_refusals
-    if not to_ask or refusals >= REFUSALS_THAT_COUNT:
+    was_accepted = attempt.login is LoginVerdict.ACCEPTED  # by an earlier reading, before the plan was changed
+    if not to_ask or was_accepted or refusals >= REFUSALS_THAT_COUNT:
         return Step(Act.ATTENTION, why=seen.unreadable or _refused(records.way, attempt))
     if seen.old is LoginVerdict.ACCEPTED and adopted:
         return Step(Act.CLOSE, outcome=AttemptOutcome.STALE) if seen.deleted else Step(Act.DELETE)

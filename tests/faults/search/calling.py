@@ -94,6 +94,7 @@ class Calling(Invocation):
         called = after_arrivals(self.world.arrivals)
         changes: Changes = {
             "resets": rotation.resets + 1,
+            "calls": rotation.calls + 1,
             "called_at": rotation.called_at or called,
             "old_version": rotation.old_version or attempt.old_version,
             "old_before": rotation.old_before or attempt.old_before,
@@ -127,7 +128,11 @@ class Calling(Invocation):
 
     def _not_reset(self, end: CallEnd) -> list[Turn]:
         resets = self._rotation.resets - 1
-        rotation: Changes = {"resets": resets, "called_at": self._rotation.called_at if resets else None}
+        rotation: Changes = {
+            "resets": resets,
+            "calls": self._rotation.calls - (end is CallEnd.NOT_SENT),
+            "called_at": self._rotation.called_at if resets else None,
+        }
         attempt: Changes = {"end": end, "said": "", "call_ended_at": moment(0)}
         return [self._written(f"notes {end}", self.world, (rotation, attempt), seen=self._sees(end=end))]
 

@@ -146,6 +146,8 @@ def _ask_old(model: Model, world: World, number: int, rotation: Rotation) -> lis
     for label, verdict, asked in registry.login(model, world, me, version.password):
         said = f"the old password is {verdict}{label}"
         changes: dict[str, object] = {"old_verdict": verdict}
+        if verdict is LoginVerdict.ACCEPTED:
+            changes["old_refusals"] = 0
         again = False
         if verdict is LoginVerdict.REFUSED:
             refusals = rotation.old_refusals + 1

@@ -34,6 +34,8 @@ def settled(model: Model, world: World, function: Function) -> tuple[str, World,
         attempt = known.get(kept.token)
         if attempt is not None and attempt.outcome in strays._DECIDED:  # noqa: SLF001 (the product's own list)
             world = deleted(world, kept.token)
+        elif model.book.rotation(line.rotation).completed:
+            continue
         elif closed and (attempt is None or _adoptable(model, attempt.outcome)):
             return _adopted(model, world, function, kept)
     return "enters", world, function
@@ -42,6 +44,8 @@ def settled(model: Model, world: World, function: Function) -> tuple[str, World,
 def has_stray(model: Model, world: World, function: Function) -> bool:
     """Whether there is an answer that another look at the escrow would take up."""
     line = world.ledger.line(function.generation)
+    if line is not None and model.book.rotation(line.rotation).completed:
+        return False
     mine = model.attempts_of(line) if line is not None else ()
     attempts = [model.book.attempt(number) for number in mine]
     known = {attempt.escrow_token: attempt for attempt in attempts}

@@ -114,6 +114,7 @@ def pasted(model: Model, world: World, password: int) -> World:
         "attempts": number,
         "phase": rotation.phase if waiting else Phase.RESETTING,
         "problems": (),
+        "calls": 0,
     }
     if not model.without(Guard.PASTE_COUNTS_ANEW):
         changes["wrong_logins"] = 0
@@ -139,7 +140,7 @@ def _paste_line(model: Model, latest: Line | None, rotation: Rotation | None) ->
 def _resumed(model: Model, world: World) -> World:
     book, line = model.book, world.ledger.latest
     assert line is not None
-    changed = book.having(line.rotation, phase=Phase.RESETTING, wrong_logins=0, problems=())
+    changed = book.having(line.rotation, phase=Phase.RESETTING, wrong_logins=0, calls=0, problems=())
     attempts = line.attempts
     if attempts and book.attempt(attempts[-1]).outcome is None:
         last, kept = book.attempt(attempts[-1]), model.without(Guard.STAGED_READ_ANEW)

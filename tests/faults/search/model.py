@@ -78,6 +78,8 @@ class Guard(StrEnum):
     """A paste of which nobody says when it was reset is dated by the old password, dead since a call."""
     REQUEST_CLOSED = auto()
     """A request that a completed reset meets is closed: nothing is reset for it again."""
+    FORGOTTEN_NEXT = auto()
+    """An answer that a restored ledger forgot is the next rotation's, not one's whose password is promoted already."""
     RETRIES_SEEN = auto()
     """Handing back knows that a task was tried again, and not only that it was caught."""
     STRAY_FIRST = auto()

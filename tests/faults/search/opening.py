@@ -140,7 +140,7 @@ def _looked(model: Model, world: World, number: int) -> list[Turn]:
     line = ledger.latest
     if line is None or not book.rotation(line.rotation).phase.open:
         return _opened(model, world, number)
-    why = "overtaken" if _overtaken(model, world, line) else "leaked since" if _leaked_since(model, world, line) else ""
+    why = "overtaken" if _overtaken(model, world, line) else _cut_short_by(model, world, line)
     if not why:
         line = line._replace(rotation=book.having(line.rotation, execution=function.arn))
         return _entered(model, world, number, line, "goes on with the rotation")
@@ -175,6 +175,14 @@ def _overtaken(model: Model, world: World, line: Line) -> bool:
         return False
     mine = [token for attempt in line.attempts for token in model.book.attempt(attempt).store_tokens]
     return current.token not in [*mine, model.book.rotation(line.rotation).store_version]
+
+
+def _cut_short_by(model: Model, world: World, line: Line) -> str:
+    known = {model.book.attempt(number).escrow_token for each in world.ledger.lines for number in each.attempts}
+    forgotten = any(kept.answer is not None and kept.token not in known for kept in world.escrow)
+    if forgotten and model.book.rotation(line.rotation).completed and not model.without(Guard.FORGOTTEN_NEXT):
+        return "a forgotten answer"
+    return "leaked since" if _leaked_since(model, world, line) else ""
 
 
 def _leaked_since(model: Model, world: World, line: Line) -> bool:

@@ -11,7 +11,7 @@ from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, CallEnd, 
 from rekey.model.verdict import LoginVerdict
 from rekey.protocol import in_force_after
 from tests.faults.search import escrow, registry, stored
-from tests.faults.search.calling import Calling
+from tests.faults.search.calling import Calling, was_reset
 from tests.faults.search.manual import be_ready
 from tests.faults.search.model import LIMITS, STEP, Fault, Guard, Turn, commit, finish
 from tests.faults.search.model import replaced as put
@@ -133,6 +133,8 @@ class Reset(Calling):
             if version is not None:
                 password = version.password
                 seen = self._sees(looked=True, in_hand=True, kept=True, readable=True)
+        if answer is not None and attempt.kind is AttemptKind.RESET and attempt.called_at and attempt.end is None:
+            return [self._written("finds the answer", self.world, was_reset(), seen=seen, answer=answer)]
         return [self._turn("looks", self.world, seen=seen, answer=answer, password=password)]
 
     def _candidate(self) -> Version | None:
@@ -298,11 +300,16 @@ class Reset(Calling):
 
     def _old_said(self, label: str, verdict: LoginVerdict, world: World) -> Turn:
         seen = self._sees(old=verdict)
-        if verdict is not LoginVerdict.REFUSED:
-            return self._turn(label, world, seen=seen)
         of_attempt = self.me.attempt != NONE and self._attempt.outcome is None
-        refusals = (self._attempt.old_refusals if of_attempt else self._rotation.old_refusals) + 1
-        changes = self._old_refused(refusals)
+        known = self._attempt.old_refusals if of_attempt else self._rotation.old_refusals
+        if verdict is LoginVerdict.ACCEPTED and known:
+            refusals = 0
+            changes: Changes = {"old_refusals": 0}
+        elif verdict is LoginVerdict.REFUSED:
+            refusals = known + 1
+            changes = self._old_refused(refusals)
+        else:
+            return self._turn(label, world, seen=seen)
         if of_attempt:
             return self._written(label, world, (changes, {"old_refusals": refusals}), seen=seen)
         rotation = self.book.having(self.me.rotation, **changes)

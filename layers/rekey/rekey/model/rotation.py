@@ -93,6 +93,8 @@ class Rotation(Record):
     """How many of them belong to rotations that stopped under this number: their tokens stay used."""
     resets: int = 0
     """Attempts whose call was made and not refused."""
+    calls: int = 0
+    """Calls that left since a person looked last."""
     wrong_logins: int = 0
     logins_spent: bool = False
     """The budget of wrong logins is used up: no more is proven that needs one."""
@@ -109,6 +111,7 @@ class Rotation(Record):
     """What the registry said of the old password before the reset."""
     called_at: datetime | None = None
     answered_at: datetime | None = None
+    """When the registry said that it reset."""
     store_version: str | None = None
     promoted_at: datetime | None = None
     new_refusals: int = 0

@@ -55,6 +55,7 @@ def paste(  # noqa: PLR0913 (where to, what, when)
         phase=rotation.phase if waiting else Phase.RESETTING,
         problems=(),
         rev=secrets.token_hex(8),
+        calls=0,
         wrong_logins=0,  # a person has looked: a wrong paste must not use up what the proof of the right one needs
     )
     attempt = Attempt(

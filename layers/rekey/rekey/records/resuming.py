@@ -16,9 +16,9 @@ _NOTHING = timedelta(0)
 def resume(ledger: Ledger, registry: str, plan_version: str, now: datetime, *, manual: bool = False) -> Rotation:
     """Let the registry's rotation go on under this version of the plan, from the tick's next turn.
 
-    A kept answer is read anew, under a store token of its own; wrong logins count from nought, since a person has
-    looked. `manual`: the plan's registry is one that only a person resets. Raises InputInvalid where no rotation needs
-    attention, and where only a paste leads on; Conflict where an execution wrote at that moment.
+    A kept answer is read anew, under a store token of its own; wrong logins and calls count from nought, since a person
+    has looked. `manual`: the plan's registry is one that only a person resets. Raises InputInvalid where no rotation
+    needs attention, and where only a paste leads on; Conflict where an execution wrote at that moment.
     """
     rotation = ledger.latest(registry)
     if rotation is None or rotation.phase is not Phase.NEEDS_ATTENTION or rotation.completed:
@@ -30,6 +30,7 @@ def resume(ledger: Ledger, registry: str, plan_version: str, now: datetime, *, m
         plan_version=plan_version,
         pin_again=True,
         wrong_logins=0,
+        calls=0,
         problems=(),
         rev=secrets.token_hex(8),
     )

@@ -89,6 +89,8 @@ class Report:
         self.told = self.again.told.split() if self.again else []
         self.stands: list[str] = []
         """Digests of what stands in the way now, and was told."""
+        self.unwritten = ""
+        """Why there is no evidence."""
 
     def run(self) -> State:
         """Write the end and return the state that says it. Raises Fenced, Conflict, and what the records raise."""
@@ -99,7 +101,7 @@ class Report:
 
     def _end(self) -> State:
         state = self.call.state
-        self.stands = []
+        self.stands, self.unwritten = [], ""
         rotation = self.bench.ledger.latest(state.registry)
         stopped = self.bench.ledger.stopped_after(rotation)
         if stopped is not None:
@@ -110,7 +112,11 @@ class Report:
         found = self._findings(rotation)
         outcome = self._outcome(found)
         ended = self._ended(found, outcome)
+        self._save_that_of_the_one_before(rotation)
         self._save_evidence(ended, outcome)
+        if self.unwritten and ended.rotation.phase is Phase.FINISHED:
+            outcome = Outcome.UNFINISHED  # it is not closed without evidence
+            ended = replace(found, rotation=rotation.having(outcome=outcome.value))
         self._call_a_person(ended, outcome)
         in_all = _in_all(outcome, stopped, self.call)
         self._commit(rotation, ended, self._again(in_all))
@@ -217,18 +223,38 @@ class Report:
         Of a rotation that is under way: what asking again cannot mend, and what several executions have not mended.
         """
         if outcome is Outcome.STOPPED:
-            return "; ".join(rotation.problems)
+            return "; ".join([*rotation.problems, self.unwritten]).removesuffix("; ")
         if _ends_with_a_person(rotation, outcome):
             return "; ".join(rotation.problems) or "consumers failed: the report names them"
+        if self.unwritten:
+            return self.unwritten
         error = self.call.state.error
         if outcome is not Outcome.UNFINISHED or not (_is_definite(error) or self.tries >= _PATIENCE):
             return ""
         return f"{_UNDER_WAY}: {said(error) if error else f'see `rekey status {rotation.registry}`'}"
 
+    def _save_that_of_the_one_before(self, rotation: Rotation) -> None:
+        """Write the evidence of a reset that a leak or a paste cut short before any report of it."""
+        before = self.bench.ledger.rotation(rotation.registry, rotation.generation - 1)
+        if before is None or before.phase.open or before.outcome or not before.completed:
+            return
+        found = self._findings(before)
+        outcome = self._outcome(found)
+        self._save_evidence(found, outcome)
+        if not self.unwritten:
+            self.bench.ledger.save_one(self.fence, before.having(outcome=outcome.value))
+
     def _save_evidence(self, found: Findings, outcome: Outcome) -> None:
+        """Write the document, and note why that cannot be. Raises Unreachable."""
         document = evidence.build(found, outcome, self.now)
         folder = self.bench.folder(found.rotation.registry, found.rotation.generation)
-        folder.save_evidence(document, page.render(document))
+        try:
+            folder.save_evidence(document, page.render(document))
+        except errors.RekeyError as error:
+            if not error.definite:
+                raise
+            logger.error("the evidence cannot be written", extra={"why": str(error)})
+            self.unwritten = f"the evidence of {found.rotation.id} cannot be written: {error}"
 
     def _commit(self, before: Rotation, found: Findings, again: Again) -> None:
         """Write the end in one transaction: rotation, requests that are met, when to come back, the lease.
@@ -266,11 +292,13 @@ class Report:
     def _end_without_rotation(self, state: State, latest: Rotation | None) -> State:
         """End an execution whose Begin failed. What an earlier one left half done is not "nothing changed"."""
         error = state.error or {}
-        why = said(error) if error else "it waited in vain for the functions of an earlier execution to end"
+        pasted = latest is not None and not latest.execution
+        waited = "it waited in vain for the functions of an earlier execution to end"
+        why = said(error) if error else "a paste came meanwhile: the next execution tries it" if pasted else waited
         under_way = latest is not None and latest.phase.open and latest.phase is not Phase.PREPARING
         outcome = Outcome.UNFINISHED if under_way else Outcome.STOPPED
         logger.error("nothing was begun", extra={"error": error.get("Error")})
-        if error or latest is None or latest.execution:  # else a paste came: what it opened begins with the next tick
+        if error or not pasted:
             self._tell_news(why)  # told first: cut off in between, it is told twice rather than never
         self._close_what_is_met(state)
         again = self._again(outcome).having(not_begun=_in_one_line(why), not_begun_at=self.now)

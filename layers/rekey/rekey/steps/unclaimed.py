@@ -17,6 +17,8 @@ def tokens(bench: Bench, rotation: Rotation) -> list[str]:
 
 
 def forgotten(bench: Bench, rotation: Rotation) -> bool:
-    """Whether one lies there that none of the rotation's attempts knows: a restored ledger has forgotten its own."""
-    mine = {attempt.escrow_token for attempt in bench.ledger.attempts(rotation.registry, rotation.generation)}
-    return any(token not in mine for token in tokens(bench, rotation))
+    """Whether one lies there that no attempt knows, of this rotation or the one before: a restored ledger forgot it."""
+    numbers = (rotation.generation - 1, rotation.generation)
+    attempts = [each for number in numbers for each in bench.ledger.attempts(rotation.registry, number)]
+    known = {attempt.escrow_token for attempt in attempts}
+    return any(token not in known for token in bench.escrow.tokens(rotation.registry))

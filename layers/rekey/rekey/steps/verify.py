@@ -18,6 +18,7 @@ from rekey.model.verdict import LoginVerdict
 from rekey.protocol import REFUSALS_THAT_COUNT, WRONG_LOGINS_SPENT, in_force_after
 from rekey.runtime import Call
 from rekey.steps.bench import Bench
+from rekey.wording import some
 
 _SOON = timedelta(seconds=1)
 _SHOWN = 5
@@ -133,7 +134,8 @@ class Verification:
         stored = self.store.read(StoreVersion(self.rotation.old_version))
         verdict, now = self.registry.login(stored.password).verdict, runtime.now()
         if verdict is not LoginVerdict.REFUSED:
-            self._save(old_verdict=verdict, old_at=now)
+            refusals = 0 if verdict is LoginVerdict.ACCEPTED else self.rotation.old_refusals
+            self._save(old_verdict=verdict, old_at=now, old_refusals=refusals)
             until = (self.rotation.promoted_at or now) + settings.prove_within
             return settings.ask_again if verdict is LoginVerdict.ACCEPTED and now < until else None
         refusals = self.rotation.old_refusals + 1
@@ -167,9 +169,7 @@ class Verification:
             self._save(contents_note=f"the contents could not be read after the reset: {error}")
             return
         gone = missing(before, after)
-        shown = ", ".join(gone[:_SHOWN])
-        more = f" and {len(gone) - _SHOWN} more" if len(gone) > _SHOWN else ""
-        note = f"gone or changed since before the reset: {shown}{more}" if gone else ""
+        note = f"gone or changed since before the reset: {', '.join(some(gone, _SHOWN))}" if gone else ""
         self._save(contents_unchanged=not gone, contents_note=note)
 
     def _save(self, **changes: object) -> None:

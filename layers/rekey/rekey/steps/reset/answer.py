@@ -21,6 +21,10 @@ def look(work: Work) -> None:
     if work.way is not Way.TAKES or attempt.kind is not AttemptKind.RESET:
         work.raw = work.bench.escrow.read(attempt)
     work.saw(looked=True, in_hand=work.raw is not None, kept=True)
+    if work.raw is not None and attempt.kind is AttemptKind.RESET and attempt.called_at and attempt.end is None:
+        # The call's own invocation was cut off between the two writes, or the ledger was restored.
+        call.note_answer(work, runtime.now(), was_reset=call.says_reset(work.raw))
+        return
     for token in attempt.store_tokens if work.raw is None else ():
         staged = work.store.find(token)
         if staged is not None:
@@ -104,9 +108,13 @@ def ask_old(work: Work) -> None:
     if old is not None and work.registry.healthy():
         verdict = work.registry.login(work.store.read(StoreVersion(old)).password).verdict
     work.saw(old=verdict)
+    refusals = attempt.old_refusals if attempt is not None else work.rotation.old_refusals
     if verdict is LoginVerdict.REFUSED:
-        refusals = (attempt.old_refusals if attempt is not None else work.rotation.old_refusals) + 1
-        work.note_old_refused({} if attempt is None else {"old_refusals": refusals}, refusals)
+        work.note_old_refused({} if attempt is None else {"old_refusals": refusals + 1}, refusals + 1)
+    elif verdict is LoginVerdict.ACCEPTED and refusals and attempt is not None:
+        work.save({"old_refusals": 0}, old_refusals=0)
+    elif verdict is LoginVerdict.ACCEPTED and refusals:
+        work.save_rotation(old_refusals=0)
 
 
 def promote(work: Work) -> None:
@@ -128,7 +136,7 @@ def promote(work: Work) -> None:
     work.save(
         attempt={"promoted_at": now},
         phase=Phase.DELIVERING,
-        resets=work.rotation.resets + (attempt.kind is AttemptKind.PASTED),
+        resets=work.rotation.resets + (attempt.kind is not AttemptKind.RESET),
         store_version=version,
         promoted_at=now,
         called_at=called_at,
@@ -136,7 +144,7 @@ def promote(work: Work) -> None:
         new_at=now,
         problems=(),
     )
-    if attempt.kind is AttemptKind.PASTED:
+    if attempt.kind is not AttemptKind.RESET:
         work.tell_reset()
     old_tokens.attempt(work)
 
@@ -200,6 +208,7 @@ def close(work: Work, outcome: AttemptOutcome) -> None:
         phase=phase,
         resets=resets,
         called_at=work.rotation.called_at if resets else None,
+        answered_at=work.rotation.answered_at if resets else None,
     )
     if outcome is AttemptOutcome.NO_EFFECT and work.raw is not None:
         work.bench.escrow.delete(attempt)  # closed first: an answer is never thrown away for another reset

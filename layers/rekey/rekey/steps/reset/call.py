@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import datetime, timedelta
+from http import HTTPStatus
 
 from rekey import runtime
 from rekey.acts import Seen
@@ -82,6 +83,7 @@ def send(work: Work) -> None:
     work.save(
         attempt={"called_at": now},
         resets=work.rotation.resets + 1,
+        calls=work.rotation.calls + 1,
         called_at=work.rotation.called_at or now,  # of the first one that stands: an earlier one's answer may be lost
         old_version=work.rotation.old_version or attempt.old_version,
         old_before=work.rotation.old_before or attempt.old_before,
@@ -104,7 +106,7 @@ def send(work: Work) -> None:
         work.raw = answer.to_bytes()
         work.saw(end=CallEnd.ANSWERED, in_hand=True)
     elif registry.took(answer):
-        _was_reset(work, runtime.now())
+        note_answer(work, runtime.now(), was_reset=True)
         work.saw(end=CallEnd.ANSWERED, in_hand=True, kept=True, readable=True)
     else:
         _outcome_unknown(work, f"HTTP {answer.status}")
@@ -116,13 +118,19 @@ def _outcome_unknown(work: Work, why: str) -> None:
     work.saw(end=CallEnd.UNKNOWN)
 
 
-def _was_reset(work: Work, answered_at: datetime, **kept: object) -> None:
-    """Write that the old password is dead, and tell it, before anything else is done."""
+def note_answer(work: Work, answered_at: datetime, *, was_reset: bool, **kept: object) -> None:
+    """Write that the call was answered; where that says so, tell before anything else that the old password is dead."""
     work.save(
         attempt={"end": CallEnd.ANSWERED, "call_ended_at": answered_at, **kept},
-        answered_at=answered_at,
+        answered_at=answered_at if was_reset else work.rotation.answered_at,
     )
-    work.tell_reset()
+    if was_reset:
+        work.tell_reset()
+
+
+def says_reset(raw: bytes) -> bool:
+    """Whether an answer as it came says that the registry reset: a gateway's page may mean anything."""
+    return Answer.from_bytes(raw).status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def _not_reset(work: Work, end: CallEnd, said: str) -> None:
@@ -130,6 +138,7 @@ def _not_reset(work: Work, end: CallEnd, said: str) -> None:
     work.save(
         attempt={"end": end, "said": said, "call_ended_at": runtime.now()},
         resets=resets,
+        calls=work.rotation.calls - (end is CallEnd.NOT_SENT),
         called_at=work.rotation.called_at if resets else None,
     )
     work.saw(end=end)
@@ -156,7 +165,7 @@ def keep(work: Work) -> None:
             if work.call.left(runtime.now()) < LAST_TRIES:
                 raise
             runtime.wait(runtime.now() + _PAUSE)
-    _was_reset(work, answered_at, **kept)
+    note_answer(work, answered_at, was_reset=says_reset(raw), **kept)
     work.saw(kept=True)
 
 
