@@ -184,8 +184,11 @@ def report(model: Model, world: World, number: int) -> list[Turn]:
         ]
     rotation = book.rotation(line.rotation)
     changes: dict[str, object] = {"phase": _end(model, rotation, line)}
-    if changes["phase"] is Phase.FINISHED and rotation.phase is not Phase.FINISHED and _unproven(model, rotation):
-        changes["problems"] = ("unproven",)  # a person is told
+    if changes["phase"] is Phase.FINISHED and rotation.phase is not Phase.FINISHED:
+        if _unproven(model, rotation):
+            changes["problems"] = ("unproven",)  # a person is told
+        if rotation.called_at is None and not _datable(model, rotation, line):
+            world = world._replace(truth=world.truth._replace(undated=world.truth.undated + 1))
     world = world._replace(
         ledger=world.ledger.having_line(line._replace(rotation=book.having(line.rotation, **changes)))
     )
@@ -194,6 +197,13 @@ def report(model: Model, world: World, number: int) -> list[Turn]:
     return [
         Turn(f"reports {changes['phase']}", STEP, finish(handed_back(model, world, lingers=me.error), number, "ended"))
     ]
+
+
+def _datable(model: Model, rotation: Rotation, line: Line) -> bool:
+    """Whether the old password can say when a paste came into force: it was good before a call, and can be asked."""
+    attempts = [model.book.attempt(number) for number in model.attempts_of(line)]
+    good_before = any(each.called_at and each.old_before is LoginVerdict.ACCEPTED for each in attempts)
+    return good_before and not rotation.logins_spent
 
 
 def _unproven(model: Model, rotation: Rotation) -> bool:

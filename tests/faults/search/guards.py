@@ -135,6 +135,8 @@ REMOVALS = (
     Removal(Guard.STRAY_FIRST, ask.MANUAL_FIRST),
     Removal(Guard.PASTE_COUNTS_ANEW, replace(ask.PASTE, resumes=0)),
     Removal(Guard.PASTE_DATED, replace(ask.PASTE_OLDER, clicks=0, resumes=0)),
+    Removal(Guard.PASTE_DATED_LATE, replace(_faults(ask.MISREAD, 0), resumes=0)),
+    Removal(Guard.REQUEST_CLOSED, _faults(ask.ONE, 0)),
     Removal(Guard.RETRIES_SEEN, _faults(ask.TWO, 1, Fault.DUPLICATE)),
     Removal(Guard.SECOND_REFUSAL, ask.LIE),
     Removal(Guard.DRAIN_AT_TAKEOVER, _faults(ask.TWO, 1, Fault.STOP_EXECUTION)),

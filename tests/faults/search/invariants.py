@@ -44,10 +44,11 @@ def birth(world: World, password: int) -> int:
 def at_effect(world: World) -> None:
     """Assert that no more resets acted than one a request, and one for each answer that was lost.
 
-    One more where somebody else reset, and where the ledger was restored: it may have forgotten the one before.
+    One more where somebody else reset, where the ledger was restored (it may have forgotten the one before), and for
+    a paste of which nobody said when it was reset, where the old password cannot say it either.
     """
     truth = world.truth
-    if truth.effects > world.arrivals + truth.lost + truth.foreign + truth.restored:
+    if truth.effects > world.arrivals + truth.lost + truth.foreign + truth.restored + truth.undated:
         raise broken(f"{truth.effects} resets acted, for {world.arrivals} requests, with {truth.lost} answers lost")
 
 

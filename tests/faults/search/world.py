@@ -194,6 +194,8 @@ class Truth(NamedTuple):
     """Answers that were lost before the escrow had them."""
     foreign: int = 0
     """Resets in the console that nobody waited for."""
+    undated: int = 0
+    """Pastes that met no request: nobody said when they were reset, and the old password could not say it."""
     restored: bool = False
     """The ledger was restored: what it has forgotten may be reset over, if nothing is lost by it."""
     wrong: int = 0
