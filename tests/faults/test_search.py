@@ -1,10 +1,16 @@
 """The reset protocol, explored: the invariants hold in every state, and no guard can be left out."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.faults.search.configurations import ALL, part_of
-from tests.faults.search.guards import REMOVALS, Removal, search
-from tests.faults.search.model import Configuration
+from rekey.acts import Way
+from tests.faults.search.configurations import ALL, CONSOLE, LIE, MISREAD, RESTORE, TAKES_LIE, part_of
+from tests.faults.search.explore import NEEDLESS, NO_END, Search
+from tests.faults.search.guards import REMOVALS, Removal, never_calls, only_asks_people, search
+from tests.faults.search.model import Configuration, Model
+
+CALLING = [configuration for configuration in ALL if configuration.way is not Way.MANUAL]
 
 
 @pytest.mark.parametrize("configuration", ALL, ids=lambda configuration: configuration.name)
@@ -22,3 +28,26 @@ def test_the_protocol_fails_without_this_guard(removal: Removal) -> None:
 
     assert found.problem
     assert len(found.trace) > 1
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        *(replace(configuration, faults=0) for configuration in CALLING),
+        *(part_of(configuration) for configuration in (LIE, TAKES_LIE, CONSOLE, RESTORE, MISREAD)),
+    ],
+    ids=lambda configuration: f"{configuration.name}, faults: {configuration.faults}",
+)
+def test_a_protocol_that_never_calls_comes_to_no_good_end(configuration: Configuration) -> None:
+    """It breaks no invariant: only the search for a good end from every state finds it out."""
+    found = Search(Model(configuration, decide=never_calls)).run()
+
+    assert found.problem == NO_END
+
+
+@pytest.mark.parametrize("configuration", CALLING, ids=lambda configuration: configuration.name)
+def test_a_protocol_that_only_asks_people_asks_them_needlessly(configuration: Configuration) -> None:
+    """A person is an end where the protocol cannot go on, and nowhere else."""
+    found = Search(Model(replace(configuration, faults=0), decide=only_asks_people)).run()
+
+    assert found.problem == NEEDLESS

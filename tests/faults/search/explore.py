@@ -5,15 +5,20 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rekey.model.rotation import Phase
+from rekey.acts import Way
+from rekey.model.rotation import AttemptOutcome, Phase
 from rekey.protocol import REFUSALS_THAT_COUNT
 from tests.faults.search import environment, manual
-from tests.faults.search.model import HELP, LIMITS, Configuration, Fault, Model, Violation
+from tests.faults.search.model import HELP, LIMITS, Configuration, Model, Violation
 from tests.faults.search.world import OLD, Held, Ledger, Person, Registry, Request, Store, Truth, Version, World
 
+NO_END = "no good end can be reached, and no person is called"
+NEEDLESS = "a person is needed though the protocol could go on"
 _WRONG = -3
 _MOST_CLAIMS = 8
 """Attempts and pastes of a run: what goes on to claim is not looked at any further, and counts as no end."""
+_ROOM = 2
+"""Attempts and pastes that must be left for a state to be asked for an end: a paste, and the attempt that adopts."""
 
 Holds = Callable[[World], bool]
 
@@ -119,18 +124,23 @@ class Search:
         stuck = self._all(self._stuck)
         needless = next((number for number in stuck if self._needless(self.worlds[number])), None)
         if needless is not None:
-            raise _Bad("a person is needed though the protocol could go on", needless)
+            raise _Bad(NEEDLESS, needless)
         ends = self._back([*stuck, *(number for number, is_good in enumerate(good) if is_good)], helped=False)
-        lost = next((number for number, reached in enumerate(ends) if not reached), None)
+        lost = next((number for number, reached in enumerate(ends) if not reached and self._has_room(number)), None)
         if lost is not None:
-            raise _Bad("no good end can be reached, and no person is called", lost)
-        helpable = [
-            number for number in stuck if self.worlds[number].person.clicks and self.worlds[number].person.pastes
-        ]
+            raise _Bad(NO_END, lost)
+        helpable = [number for number in stuck if self._helpable(number) and self._has_room(number)]
         helped = self._back([number for number, is_good in enumerate(good) if is_good], helped=True)
         lost = next((number for number in helpable if not helped[number]), None)
         if lost is not None:
             raise _Bad("a person who resets and pastes does not lead out of it", lost)
+
+    def _has_room(self, number: int) -> bool:
+        return self.worlds[number].claims <= _MOST_CLAIMS - _ROOM
+
+    def _helpable(self, number: int) -> bool:
+        person = self.worlds[number].person
+        return bool(person.clicks and person.pastes)
 
     def _all(self, holds: Holds) -> list[int]:
         return [number for number, world in enumerate(self.worlds) if holds(world)]
@@ -159,11 +169,10 @@ class Search:
         phase, current = self._phase(world), world.store.current
         same = current is not None and current.password == world.registry.password == world.consumer.password
         nothing = not world.answers and not any(request.open for request in world.ledger.requests)
-        if world.claims > _MOST_CLAIMS and self.model.config.may & {Fault.LIE, Fault.CONSOLE, Fault.RESTORE}:
-            return True  # stops, says so and tries again, until the registry is well or a person pastes
         if not self._quiet(world) or (phase is not None and phase.open):
             return False
-        if phase is Phase.STOPPED and (world.truth.foreign or world.truth.restored):
+        dead = current is not None and current.password != world.registry.password
+        if phase is Phase.STOPPED and dead and (world.truth.foreign or world.truth.restored):
             return True  # it is said that somebody else reset it, or that nobody knows who did
         return nothing and (same or self._reset_after_verify(world))
 
@@ -185,7 +194,10 @@ class Search:
         return waits and not environment.due(self.model, world)
 
     def _needless(self, world: World) -> bool:
-        """Whether a person is asked for though the live password is in hand and there are logins left."""
+        """Whether a person is asked for though the live password is in hand and there are logins left.
+
+        In hand is also the old one in the store, where no call was made that might have killed it.
+        """
         if self._phase(world) is not Phase.NEEDS_ATTENTION:
             return False
         line, live = world.ledger.latest, world.registry.password
@@ -199,13 +211,16 @@ class Search:
             return False  # a registry that lies twice and says it is well is believed
         if rotation.new_refusals >= REFUSALS_THAT_COUNT:
             return False  # by Verify, too
+        calls = self.model.config.way is not Way.MANUAL
+        uncalled = calls and (last is None or last.outcome is AttemptOutcome.NOT_CALLED)
         clear = not self.model.config.misread or world.mended
         readable = any(
             answer.password == live and (world.mended or answer.pasted or (answer.readable and clear))
             for answer in world.answers
         )
         current = world.store.current
-        in_store = current is not None and current.password == live and current.generation == line.generation
+        good = current is not None and current.password == live
+        in_store = good and (uncalled or (current is not None and current.generation == line.generation))
         mine = {self.model.book.attempt(number).store_token for number in line.attempts}
         staged = any(version.password == live and version.token in mine for version in world.store.versions)
         return readable or in_store or (staged and live != 0)

@@ -4,12 +4,13 @@ The decision is always `next_act`'s own. A guard of it is taken out by what it i
 shown as two), one of the steps by the model's switch.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from rekey.acts import Limits, Records, Seen, Step, Way
-from rekey.model.rotation import Attempt, AttemptKind, CallEnd
+from rekey.acts import Act, Limits, Records, Seen, Step, Way
+from rekey.model.rotation import Attempt, AttemptKind, AttemptOutcome, CallEnd
 from rekey.protocol import REFUSALS_THAT_COUNT, next_act
 from tests.faults.search import configurations as ask
 from tests.faults.search.explore import Found, Search
@@ -107,6 +108,18 @@ def _first_reading(records: Records, seen: Seen, limits: Limits) -> Step:
     if attempt is not None:
         attempt = attempt.having(reading=0)
     return next_act(Records(records.rotation, attempt, records.way), seen, limits, NOW)
+
+
+def never_calls(records: Records, seen: Seen, limits: Limits) -> Step:
+    """Give every call back just before it is made, and claim for ever."""
+    step = next_act(records, seen, replace(limits, max_attempts=sys.maxsize), NOW)
+    return Step(Act.CLOSE, outcome=AttemptOutcome.NOT_CALLED) if step.act is Act.CALL else step
+
+
+def only_asks_people(records: Records, seen: Seen, limits: Limits) -> Step:
+    """Call a person where an attempt would be claimed."""
+    step = next_act(records, seen, limits, NOW)
+    return Step(Act.ATTENTION, why="nothing was tried") if step.act is Act.CLAIM else step
 
 
 _DECISIONS: dict[Guard, Decide] = {
