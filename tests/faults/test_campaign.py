@@ -8,9 +8,12 @@ import os
 import random
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from tests.faults.campaign import canaries, cases, outcome, peers, recording, running, table
 from tests.faults.campaign.outcome import Target
@@ -28,7 +31,9 @@ from tests.faults.campaign.points import (
     Task,
     kinds_of,
 )
+from tests.faults.campaign.strikes import Struck
 from tests.faults.some_cases import LOST, Campaign, all_converged, run_some, twice
+from tests.sandbox.aws import AwsSandbox
 
 DEFINITION = Path(__file__).parents[2] / "statemachine" / "rotation.asl.json"
 
@@ -140,6 +145,29 @@ def test_only_what_is_in_every_recording_is_a_point() -> None:
     """Whoever is faster reads a record once more or not: what depends on that can be struck in no other run."""
     one, other, more = (Point(Task("verify"), AWS, "s3:GetObject", number) for number in (1, 2, 3))
     assert recording.compared([[one, other], [other, more, one], [one, other]]) == ([one, other], [more])
+
+
+@pytest.mark.parametrize("kind", [Kind.ERROR_BEFORE, Kind.THROTTLE, Kind.GATEWAY, Kind.ANSWERS_LOST])
+@pytest.mark.parametrize("patience", [2, 3])
+def test_a_fault_at_aws_strikes_one_call_as_often_as_its_client_asks(kind: Kind, patience: int) -> None:
+    """The escrow's client is hurried: what it asks for next is another call, and goes through."""
+    point, at_work = Point(Task("reset"), AWS, "dynamodb:ListTables", 2), [(Task("reset"), None)]
+    with AwsSandbox() as sandbox:
+        setting: Any = SimpleNamespace(
+            world=SimpleNamespace(cloud=sandbox),
+            operation=lambda _, request: request.operation,
+            worker_of=lambda _: at_work[0],
+        )
+        struck = Struck(setting, Strike(point, kind))
+        struck.put()
+        retries: Any = {"mode": "standard", "total_max_attempts": patience}
+        client = sandbox.session.client("dynamodb", config=Config(retries=retries))
+        client.list_tables()
+        with pytest.raises(ClientError):
+            client.list_tables()
+        client.list_tables()
+        assert struck.hit.is_set()
+        assert len(sandbox.requests) == 1 + patience + 1
 
 
 def test_an_earlier_run_counts_for_the_points_that_are_left() -> None:

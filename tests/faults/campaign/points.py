@@ -39,6 +39,7 @@ class Kind(StrEnum):
     CONFLICT = "conflict"
     """A transaction is cancelled because another one touches the same item."""
     GATEWAY = "HTML 502"
+    """A gateway's page, at AWS as often as the client asks; nothing was done."""
     GATEWAY_AFTER = "HTML 502 after"
     """Done, and a gateway's page in place of the answer."""
     REFUSED_ONCE = "401 once"
@@ -194,6 +195,7 @@ def kinds_of(point: Point) -> tuple[Kind, ...]:
         Kind.KILL_BEFORE,
         Kind.KILL_AFTER,
         Kind.THROTTLE,
+        Kind.GATEWAY,
     )
     if point.task.function in TASKS:
         common = (*common, Kind.CUT_OFF)
@@ -201,11 +203,10 @@ def kinds_of(point: Point) -> tuple[Kind, ...]:
         action = point.operation.partition(":")[2]
         writes = () if action.startswith(READS) else (Kind.ANSWERS_LOST,)
         return (*common, *writes, *((Kind.CONFLICT,) if action == "TransactWriteItems" else ()))
-    kinds = (*common, Kind.GATEWAY)
     if point.role in (Role.RESET_CALL, Role.SET_CALL):
-        return (*kinds, Kind.GATEWAY_AFTER)
+        return (*common, Kind.GATEWAY_AFTER)
     if point.role in (Role.LOGIN, Role.PROMOTED_LOGIN):
-        return (*kinds, Kind.REFUSED_ONCE, Kind.REFUSED_TWICE)
+        return (*common, Kind.REFUSED_ONCE, Kind.REFUSED_TWICE)
     if point.role is Role.NEW_LOGIN:
-        return (*kinds, Kind.REFUSED_ONCE, Kind.REFUSED_TWICE, Kind.AWAY)
-    return kinds
+        return (*common, Kind.REFUSED_ONCE, Kind.REFUSED_TWICE, Kind.AWAY)
+    return common

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.faults.campaign.points import AWS, Kind, Strike
 from tests.sandbox.aws_faults import Answer, AwsRequest, Dropped, error_answer
-from tests.sandbox.faults import gateway_page
+from tests.sandbox.faults import GATEWAY_PAGE, gateway_page
 from tests.sandbox.registry_proxy import shown
 from tests.sandbox.wire import DropConnectionError, Request, Response
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from tests.sandbox.wire import Act
 
 _Answer = TypeVar("_Answer")
-AS_OFTEN_AS_ASKED = 3
-"""rekey.aws: a client of AWS asks three times at the most."""
+_AS_OFTEN_AS_ASKED = (Kind.ERROR_BEFORE, Kind.THROTTLE, Kind.GATEWAY, Kind.ANSWERS_LOST)
+"""At AWS: whatever the client asks again by itself is struck too, and nothing that is asked for after that."""
+_INVOCATION = "amz-sdk-invocation-id"
+"""The header that every try of one call to AWS has in common: botocore.handlers.add_retry_headers."""
 _LONGEST_PATIENCE = 16.0  # seconds; longer than any client of the product waits for an answer
 _UNTIL_GIVEN_UP = 100  # times; a step asks again until the password is held back no longer
 _INTERRUPTED = 0.5
@@ -36,6 +38,7 @@ class Struck:
         self._setting, self._strike = setting, strike
         self._let_go = threading.Event()
         self._password: str | None = None
+        self._invocation: str | None = None
         self._withdraw: Callable[[], None] = lambda: None
         self.hit = threading.Event()
 
@@ -57,21 +60,21 @@ class Struck:
         self._let_go.set()
 
     @property
-    def _times(self) -> int:
+    def _times(self) -> int | None:
         match self._strike.kind:
             case Kind.REFUSED_TWICE:
                 return 2
             case Kind.AWAY:
                 return _UNTIL_GIVEN_UP
-            case Kind.ERROR_BEFORE | Kind.THROTTLE if self._strike.point.server == AWS:
-                return AS_OFTEN_AS_ASKED
-            case Kind.ANSWERS_LOST:
-                return AS_OFTEN_AS_ASKED
+            case kind if kind in _AS_OFTEN_AS_ASKED and self._strike.point.server == AWS:
+                return None
             case _:
                 return 1
 
     def _fits(self, request: AwsRequest | Request) -> bool:
         point = self._strike.point
+        if self._invocation is not None:
+            return request.headers.get(_INVOCATION) == self._invocation
         if self._setting.operation(point.server, request) != point.operation:
             return False
         found = self._setting.worker_of(request)
@@ -84,6 +87,8 @@ class Struck:
 
     def _on_aws(self, request: AwsRequest, act: Callable[[], Answer]) -> Answer:
         self.hit.set()
+        if self._strike.kind in _AS_OFTEN_AS_ASKED:
+            self._invocation = request.headers[_INVOCATION]
         match self._strike.kind:
             case Kind.ERROR_BEFORE:
                 return error_answer(request.service, 500, "InternalServerError", "by the campaign")
@@ -95,6 +100,8 @@ class Struck:
                 return error_answer(request.service, 400, "AccessDenied", "by the campaign")
             case Kind.CONFLICT:
                 return _conflict(request)
+            case Kind.GATEWAY:
+                return Answer(502, (("Content-Type", "text/html"),), GATEWAY_PAGE.encode())
             case Kind.ANSWERS_LOST:
                 act()
                 return error_answer(request.service, 500, "InternalServerError", "by the campaign")
