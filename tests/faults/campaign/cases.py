@@ -104,11 +104,7 @@ def _off_the_way(points: Sequence[Point]) -> list[tuple[Strike, ...]]:
         return []  # what leads there is told for a registry that generates its passwords
     found: list[tuple[Strike, ...]] = []
     for (function, operation, kind), states in OFF_THE_WAY.items():
-        first = next(
-            one
-            for one in points
-            if one.server != STORE and str(one.task).startswith(function) and one.operation.startswith(operation)
-        )
+        first = _first(points, function, operation)
         found += [(Strike(first, kind), Strike(Point(Task("machine"), MACHINE, name), Kind.STOP)) for name in states]
     return found
 
@@ -125,13 +121,23 @@ def pairs(points: Sequence[Point], count: int, chance: random.Random) -> list[Ca
 
 
 def representative(points: Sequence[Point]) -> list[Case]:
-    """Return a few cases that stand for all: the reset call, the write of its answer, each function killed, a stop."""
+    """Return a few cases that stand for all: the reset call, the write of its answer, each function killed, each kind.
+
+    Of a kind that neither of these has: one that comes back quickly.
+    """
+    states = {point.operation: point for point in points if point.server == MACHINE}
     wanted = [
         *_around_the_reset(points),
         *((point, Kind.REFUSED_TWICE) for point in points if point.role is Role.PROMOTED_LOGIN),
         *((_last_write(points, function), Kind.KILL_AFTER) for function in ("begin", "verify", "report")),
         *((_last_write(points, function), Kind.ANSWERS_LOST) for function in ("trigger", "distribute")),
-        (next(point for point in points if point.server == MACHINE and point.operation == "Verify"), Kind.STOP),
+        *((point, kind) for point in points for kind in _IN_SHORT_AT_ONE.get(point.role, ())),
+        (_last_write(points, "reset"), Kind.CONFLICT),
+        (_first(points, "reset", "secretsmanager:UpdateSecretVersionStage"), Kind.THROTTLE),
+        (_first(points, "verify", "s3:GetObject"), Kind.DENIED),
+        (states["Verify"], Kind.STOP),
+        (states["Verify"], Kind.STOP_AT_WORK),
+        *((states[state], kind) for kind, state in _ONCE.items()),
     ]
     return _numbered((Strike(point, kind),) for point, kind in wanted)
 
@@ -158,6 +164,12 @@ _IN_SHORT = {
     Role.ESCROW_WRITE: (Kind.ERROR_BEFORE, Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.CUT_OFF),
     Role.NEW_LOGIN: (Kind.REFUSED_ONCE, Kind.REFUSED_TWICE),
 }
+_IN_SHORT_AT_ONE = {
+    Role.RESET_CALL: (Kind.HANG,),
+    Role.ESCROW_WRITE: (Kind.GATEWAY,),
+    Role.NEW_LOGIN: (Kind.AWAY,),
+}
+"""Beside those, where it need not be seen with every type of registry."""
 
 
 def _last_write(points: Sequence[Point], function: str) -> Point:
@@ -165,6 +177,14 @@ def _last_write(points: Sequence[Point], function: str) -> Point:
         one for one in points if str(one.task).startswith(function) and one.operation.endswith("TransactWriteItems")
     ]
     return writes[-1]
+
+
+def _first(points: Sequence[Point], function: str, operation: str) -> Point:
+    return next(
+        one
+        for one in points
+        if one.server != STORE and str(one.task).startswith(function) and one.operation.startswith(operation)
+    )
 
 
 def _numbered(strikes: Iterable[tuple[Strike, ...]]) -> list[Case]:
