@@ -10,7 +10,7 @@ import base64
 import html
 import json
 import urllib.parse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,10 +22,11 @@ _PREFIX = 10  # bytes; the shortest form is longer
 
 @dataclass(frozen=True)
 class Canary:
-    """A secret, and what to call it where it is found."""
+    """A secret, and what to call it where it is found. `owner`: the registry that it is about; "": several."""
 
     name: str
-    text: str
+    text: str = field(repr=False)
+    owner: str = ""
 
     def __post_init__(self) -> None:
         if len(self.text) < _SHORTEST:
@@ -36,17 +37,17 @@ class Search:
     """Looks for all of these secrets at once."""
 
     def __init__(self, canaries: Iterable[Canary]) -> None:
-        self._by_prefix: dict[bytes, list[tuple[bytes, str]]] = {}
+        self._by_prefix: dict[bytes, list[tuple[bytes, Canary]]] = {}
         for canary in canaries:
             for form in forms(canary.text):
-                self._by_prefix.setdefault(form[:_PREFIX], []).append((form, canary.name))
+                self._by_prefix.setdefault(form[:_PREFIX], []).append((form, canary))
 
-    def found_in(self, text: bytes) -> set[str]:
-        """Return the names of the secrets that are in a text."""
-        known, found = self._by_prefix, set[str]()
+    def found_in(self, text: bytes) -> set[Canary]:
+        """Return the secrets that are in a text."""
+        known, found = self._by_prefix, set[Canary]()
         for at in range(len(text) - _PREFIX + 1):
             if text[at : at + _PREFIX] in known:
-                found |= {name for form, name in known[text[at : at + _PREFIX]] if text.startswith(form, at)}
+                found |= {canary for form, canary in known[text[at : at + _PREFIX]] if text.startswith(form, at)}
         return found
 
 

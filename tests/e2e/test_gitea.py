@@ -67,7 +67,7 @@ def test_a_whole_rotation(company: Company) -> None:
 
 def test_no_secret_and_no_token_of_it_leaks(company: Company) -> None:
     """A bearer of the old password is one more secret, in one function's memory."""
-    run = Run(company, door(company))
+    run = Run.of(company, door(company))
     assert rotating.rotate(company).status == "SUCCEEDED"
     assert run.leaks() == set()
     tokens = {canary.text for canary in run.canaries() if canary.name == TOKEN}

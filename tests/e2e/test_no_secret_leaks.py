@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def run(company: Company, front: Front) -> Run:
-    return Run(company, front)
+    return Run.of(company, front)
 
 
 def test_a_rotation_asked_for_by_an_alert_that_carries_the_live_password(
@@ -111,7 +111,7 @@ def test_a_store_that_quotes_what_it_refuses(company: Company, run: Run) -> None
 def test_what_is_pasted(new_company: NewCompany, front: Front) -> None:
     """A right paste and a wrong one: both are somebody's password."""
     company = new_company("manual", ready_for="60s")
-    run = Run(company, front)
+    run = Run.of(company, front)
     rotating.rotate(company)
     company.world.cloudraya.click_reset(company.name)
     mistyped = secrets.token_urlsafe(18)

@@ -54,9 +54,10 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
 def test_every_encoding_is_found_whatever_stands_around_it(encode: Callable[[str], str], before: int) -> None:
     secret = SYMBOLS + "".join(secrets.choice(PASSWORD_ALPHABET) for _ in range(20))
     noise = secrets.token_hex(200)
-    search = Search([Canary("it", secret), Canary("another", secrets.token_urlsafe(18))])
-    assert search.found_in(f"{noise}{encode('x' * before + secret + 'y')}{noise}".encode()) == {"it"}
-    assert search.found_in(f"{noise}{encode(secret)}".encode()) == {"it"}
+    it = Canary("it", secret)
+    search = Search([it, Canary("another", secrets.token_urlsafe(18))])
+    assert search.found_in(f"{noise}{encode('x' * before + secret + 'y')}{noise}".encode()) == {it}
+    assert search.found_in(f"{noise}{encode(secret)}".encode()) == {it}
     shorter = secret[: len(secret) // 2]  # base64 knows the letters at a secret's edges only in part
     assert search.found_in(encode(shorter).encode() + noise.encode()) == set()
 
@@ -67,7 +68,7 @@ def test_a_secret_too_short_to_be_told_from_chance_is_refused() -> None:
 
 
 def test_every_place_is_searched(company: Company, front: Front) -> None:
-    run = Run(company, front)
+    run = Run.of(company, front)
     assert run.leaks() == set()
     planted = {place: secrets.token_urlsafe(18) for place in PLANTS}
     run.more += [Canary(f"planted in {place}", secret) for place, secret in planted.items()]
@@ -79,7 +80,7 @@ def test_every_place_is_searched(company: Company, front: Front) -> None:
 
 
 def test_a_secret_that_has_its_place_there_is_no_leak(company: Company, front: Front) -> None:
-    run = Run(company, front)
+    run = Run.of(company, front)
     httpx.get(front.url, auth=(company.name, company.first_password))
     assert run.leaks() == set()
     httpx.get(company.world.receiver.url, auth=(company.name, company.first_password))

@@ -87,7 +87,7 @@ def test_what_was_revoked_at_the_reset_is_refused(company: Company, registry: To
 
 
 def test_no_token_leaks(company: Company, door: Front) -> None:
-    run = Run(company, door)
+    run = Run.of(company, door)
     assert rotating.rotate(company).status == "SUCCEEDED"
     assert run.leaks() == set()
     shown = {canary.text for canary in run.canaries() if canary.name == TOKEN}

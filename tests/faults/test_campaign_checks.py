@@ -19,7 +19,9 @@ import pytest
 from rekey.records.codec import OPEN, partition
 from rekey.records.lease import SORT_KEY
 from tests.e2e import rotating
-from tests.faults.campaign import checks, recovery
+from tests.e2e.canaries import Canary
+from tests.e2e.places import Run
+from tests.faults.campaign import checks, recovery, running, stops
 from tests.faults.campaign.outcome import Target
 from tests.faults.campaign.points import AWS, REGISTRY, Case, Kind, Point, Role, Strike, Task
 from tests.faults.campaign.setting import Setting, world_of
@@ -39,12 +41,24 @@ SOMEBODY = "arn:aws:states:eu-central-1:123456789012:execution:machine:somebody"
 
 
 @pytest.fixture(scope="module")
-def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
-    """Rotate once, without any fault."""
+def rotated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Setting, Run]]:
+    """Rotate once, without any fault; return what is searched for secrets too."""
     with world_of(Target(), tmp_path_factory.mktemp("checks")) as world, Setting(world, ONE_RESET.name) as setting:
+        everything = Run(world)
+        everything.add(setting.company, setting.proxy)
         recovery.ask(setting)
         recovery.converge(setting)
-        yield setting
+        yield setting, everything
+
+
+@pytest.fixture
+def setting(rotated: tuple[Setting, Run]) -> Setting:
+    return rotated[0]
+
+
+@pytest.fixture
+def everything(rotated: tuple[Setting, Run]) -> Run:
+    return rotated[1]
 
 
 def test_a_rotation_that_went_well_is_all_right(setting: Setting) -> None:
@@ -240,6 +254,27 @@ def test_a_password_that_does_not_log_in_is_lost(setting: Setting, broken: Break
     with broken(setting.company):
         assert checks.lost(setting)
     assert not checks.lost(setting)
+
+
+def test_what_leaks_is_seen_and_whose_it_is(setting: Setting, everything: Run) -> None:
+    """Tests of the search itself are in tests/e2e; here that the campaign looks, also at what was deleted."""
+    assert running.leaks(everything) == {}
+    cloud, canary = setting.world.cloud, Canary("planted", secrets.token_urlsafe(18), setting.company.name)
+    cloud.lambdas.logs["rekey-sandbox-notify"].append(json.dumps({"Cause": json.dumps({"why": canary.text})}))
+    arn = cloud.start_execution({"format": 1, "operation": "rotate", "registry": canary.text, "start": 1})
+    cloud.wait_for(arn)
+    stops.delete(setting, arn)
+    everything.forgotten += setting.forgotten
+    everything.more.append(canary)
+    assert set(running.leaks(everything)[setting.company.name]) >= {"planted in execution", "planted in log"}
+    everything.more.clear()
+    assert running.leaks(everything) == {}
+
+
+def test_a_secret_of_several_registries_is_everybodys(everything: Run) -> None:
+    everything.more.append(Canary("planted", "rekey-sandbox-begin"))
+    assert "planted in process" in running.leaks(everything)[""]
+    everything.more.clear()
 
 
 def test_a_person_who_was_not_to_be_asked_is_seen() -> None:

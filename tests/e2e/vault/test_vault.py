@@ -102,7 +102,7 @@ def test_a_token_that_ends_on_the_way_is_made_anew(company: Company, vault: Vaul
 
 def test_no_secret_is_where_it_has_no_place(company: Company, front: Front) -> None:
     """Nor what Rekey logs in with, or a token that it got for it; also where Vault quotes what it refuses."""
-    run = Run(company, front)
+    run = Run.of(company, front)
     refused = company.store.quote_once()
     assert rotating.rotate(company).status == "SUCCEEDED"
     assert refused() == 1

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.faults.campaign import canaries, checks, recovery, table
+from tests.e2e.places import Run
+from tests.faults.campaign import checks, recovery, table
 from tests.faults.campaign.outcome import NOT_REACHED, Outcome, Target
 from tests.faults.campaign.points import OF_THE_MACHINE, Case, Strike
 from tests.faults.campaign.setting import Setting, world_of
@@ -76,10 +77,10 @@ def run(cases: Sequence[Case], at_once: int, target: Target) -> list[Result]:
 
 def run_in(world: World, cases: Sequence[Case], at_once: int, kind: Kind = "cloudraya") -> list[Result]:
     """Run the cases in this world, and search everything that was written there: its functions end with that."""
-    secrets: dict[str, canaries.Known] = {}
+    everything = Run(world)
 
     def one(case: Case) -> Result:
-        result = _run(world, case, kind, secrets)
+        result = _run(everything, case, kind)
         if not result.converged:
             table.say(result)
         return result
@@ -87,18 +88,28 @@ def run_in(world: World, cases: Sequence[Case], at_once: int, kind: Kind = "clou
     with ThreadPoolExecutor(at_once) as pool:
         results = list(pool.map(one, cases))
     world.cloud.lambdas.close()
-    found = canaries.leaks(canaries.everything_written(world), secrets)
+    found = leaks(everything)
     for result in results:
-        result.leaked = found.get(result.case.name, 0)
-        if result.leaked:
-            result.wrong.append(f"{result.leaked} secrets leaked")
+        mine = found.get(result.case.name, []) + found.get("", [])
+        result.leaked = len(mine)
+        if mine:
+            result.wrong.append(f"leaked: {', '.join(mine)}")
             table.say(result)
     return results
 
 
-def _run(world: World, case: Case, kind: Kind, secrets: dict[str, canaries.Known]) -> Result:
+def leaks(everything: Run) -> dict[str, list[str]]:
+    """Return what leaked where, by the registry that it is about; under "" where it is about several."""
+    found: dict[str, list[str]] = {}
+    for where, canary in sorted(everything.leaked(), key=str):
+        found.setdefault(canary.owner, []).append(f"{canary.name} in {where}")
+    return found
+
+
+def _run(everything: Run, case: Case, kind: Kind) -> Result:
     result, began = Result(case), time.monotonic()
-    with Setting(world, case.name, kind) as setting:
+    with Setting(everything.world, case.name, kind) as setting:
+        everything.add(setting.company, setting.proxy)
         faults = [_fault(setting, strike) for strike in case.strikes]
         for fault in faults:
             fault.put()
@@ -122,7 +133,7 @@ def _run(world: World, case: Case, kind: Kind, secrets: dict[str, canaries.Known
             result.wrong.append(NOT_REACHED)
         result.lost = checks.lost(setting)
         result.resets, result.seconds = setting.company.resets, time.monotonic() - began
-        secrets[case.name] = canaries.secrets_of(setting)
+        everything.forgotten += setting.forgotten
     return result
 
 

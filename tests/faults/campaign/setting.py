@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tests.faults.campaign.outcome import Target
+    from tests.sandbox.aws_executions import PlayedExecution
     from tests.sandbox.aws_faults import AwsRequest
     from tests.sandbox.company import Kind
     from tests.sandbox.http_server import HttpServer
@@ -63,6 +64,8 @@ class Setting:
         with _setting_up:
             self.company: Company = world.company(name, kind)
         self.proxy = RegistryProxy(world.gitea if kind == "gitea" else world.registry)
+        self.forgotten: list[PlayedExecution] = []
+        """Executions that do not exist any more, to be searched for secrets all the same."""
 
     def __enter__(self) -> Self:
         self.proxy.start()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from tests.faults.campaign import recovery
 from tests.faults.campaign.points import Kind, Point, Strike
 from tests.sandbox import aws_executions
+from tests.sandbox.aws_executions import PlayedExecution
 from tests.sandbox.aws_faults import call_before
-from tests.sandbox.aws_stepfunctions import forget
+from tests.sandbox.aws_stepfunctions import all_executions, forget
 
 if TYPE_CHECKING:
     from tests.faults.campaign.setting import Setting
@@ -82,7 +83,7 @@ class Stop:
         else:
             self._setting.world.cloud.client("stepfunctions").stop_execution(executionArn=arn)
         if self._strike.kind is Kind.DELETED:
-            forget(arn)
+            delete(self._setting, arn)
         self.hit.set()
 
     def _start_another(self) -> None:
@@ -91,3 +92,10 @@ class Stop:
         state = {"format": 1, "operation": "rotate", "registry": name, "start": 99}
         self._setting.world.cloud.start_execution(state, f"second-{name}")
         self._setting.company.ask()
+
+
+def delete(setting: Setting, arn: str) -> None:
+    """Let an execution not exist any more but for the search for secrets."""
+    mine = (one for one in all_executions() if one.execution_arn == arn)
+    setting.forgotten += [one for one in mine if isinstance(one, PlayedExecution)]
+    forget(arn)
