@@ -43,8 +43,6 @@ KEPT: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("VaultLogin", "secretsmanager:GetSecretValue"): ("begin",),
     # A cluster of Amazon's own: none is played here.
     ("Clusters", "eks:DescribeCluster"): ("distribute",),
-    # Asked where nothing is open and nobody asks: a paste beside a lost ledger (test_left_behind's are looked at too).
-    ("EscrowKeys", "dynamodb:Query"): ("begin",),
     # Designed, and not built yet: signed evidence.
     ("Signs", "kms:Sign"): ("report",),
 }

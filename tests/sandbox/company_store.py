@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
@@ -135,7 +136,8 @@ class InSecretsManager(CompanyStore):
         return self._numbers("UpdateSecretVersionStage", VersionStage="AWSCURRENT")
 
     def overtake(self, fields: Mapping[str, object]) -> None:
-        self.put(fields)
+        token = secrets.token_hex(32)
+        self._client.put_secret_value(SecretId=self.name, SecretString=json.dumps(fields), ClientRequestToken=token)
 
     def refuse_writing(self) -> Callable[[], int]:
         fault = self._cloud.faults.add("secretsmanager:PutSecretValue", refuse(), times=None, where=self.is_about())

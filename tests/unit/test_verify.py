@@ -202,6 +202,7 @@ class TestResetElsewhere:
         assert place.verify().outcome is Outcome.NEEDS_ATTENTION
         assert [rotation.phase for rotation in told] == [Phase.VERIFYING]
         assert "reset it elsewhere" in place.asked_for()[0]
+        assert ("`password_at` is wrong" in place.asked_for()[0]) is (verdict is LoginVerdict.UNPROVEN)
         assert place.rotation.problems == tuple(place.asked_for())
         assert (place.rotation.phase, place.rotation.new_verdict) == (Phase.NEEDS_ATTENTION, LoginVerdict.REFUSED)
         assert place.rotation.paged_at is not None

@@ -96,9 +96,10 @@ class Verification:
         self._save(new_refusals=self.rotation.new_refusals + 1, wrong_logins=self.rotation.wrong_logins + 1)
         if self.rotation.new_refusals < REFUSALS_THAT_COUNT:
             return self.state.to(Next.WAIT, until=now + self.bench.settings.refusal_pause)
+        perhaps = "" if proven else ", or the plan's `password_at` is wrong"
         why = (
-            "the registry refuses the password that was promoted: somebody reset it elsewhere. Nothing more is reset. "
-            "Reset it in the registry's console and `rekey paste` the new one"
+            f"the registry refuses the password that was promoted: somebody reset it elsewhere{perhaps}. "
+            "Nothing more is reset. Reset it in the registry's console and `rekey paste` the new one"
         )
         return self._need_attention(why, new_verdict=verdict, new_at=now)
 
