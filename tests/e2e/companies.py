@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e import rotating
+from tests.sandbox.aws_stepfunctions import status_of
 from tests.sandbox.cloudraya import RESET_PATH
 from tests.sandbox.company import OTHER_REGISTRY
 
@@ -69,10 +71,10 @@ def new(  # noqa: PLR0913 (what a company may differ in)
 def close(company: Company) -> None:
     """End what still runs, and leave nothing open that another test's tick would take up."""
     cloud = company.world.cloud
-    states = cloud.client("stepfunctions")
     for arn in rotating.executions(company):
-        if states.describe_execution(executionArn=arn)["status"] == "RUNNING":
-            states.stop_execution(executionArn=arn)
+        with suppress(KeyError):  # it was deleted
+            if status_of(arn) == "RUNNING":
+                cloud.client("stepfunctions").stop_execution(executionArn=arn)
     cloud.settle()
     ledger = rotating.table(cloud)
     for key in rotating.open_things(company):

@@ -1,7 +1,11 @@
-"""Fifty executions of one registry, started at the same moment: the lease lets one of them act, time after time."""
+"""Fifty executions of one registry, started at the same moment: the lease lets one of them act, time after time.
+
+REKEY_TIMES in the environment says how many times.
+"""
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TYPE_CHECKING
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
     from tests.sandbox.company import Company
 
 STARTS = 50
-TIMES = 3
+TIMES = int(os.environ.get("REKEY_TIMES", "3"))
 PATIENCE = 300.0  # seconds: four invocations of a function run at once
 
 

@@ -88,6 +88,9 @@ def test_a_redriven_execution_does_nothing(company: Company) -> None:
     assert (execution.status, execution.error) == ("FAILED", "Unfinished")
     assert rotating.reset_calls(company) == []
     assert rotating.lease(company).redrive == 0
+    assert rotating.tick(company).status == "SUCCEEDED"
+    rotating.assert_rotated(company)
+    rotating.tick_in_vain(company)
 
 
 def test_a_call_that_was_given_up_and_still_runs_ends_before_the_next_generation(company: Company) -> None:
