@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Break: TypeAlias = "Callable[[Company], AbstractContextManager[None]]"
 ONE_RESET = Case("checked", (Strike(Point(Task("verify"), AWS, "s3:GetObject"), Kind.HANG),))
+ATTEMPT = {"number": 1, "kind": "reset", "outcome": "promoted", "said": ""}
 TWO_RESETS = Case("checked", (Strike(Point(Task("reset"), REGISTRY, "PATCH", role=Role.RESET_CALL), Kind.KILL_AFTER),))
 SOMEBODY = "arn:aws:states:eu-central-1:123456789012:execution:machine:somebody"
 
@@ -234,6 +235,16 @@ BROKEN: dict[str, tuple[Break, str]] = {
         "the evidence says old password: accepted, seen: refused",
     ),
     "counts": (_evidence(counts={"consumers": 6, "done": 5}), "the evidence says consumers done: 5, seen: 6"),
+    "untold": (_evidence(not_told=["web-ci"]), "the evidence says not told: ['web-ci'], seen: []"),
+    "unchanged": (_evidence(password_changed=None), "the evidence says password changed: None, seen: True"),
+    "contents": (_evidence(contents={"unchanged": False}), "the evidence says contents differ: True, seen: False"),
+    "no attempt": (_evidence(attempts=[]), "the evidence says promoted: False, seen: True"),
+    "lost": (
+        _evidence(attempts=[ATTEMPT | {"outcome": "lost"}, ATTEMPT]),
+        "the evidence says answer lost: True, seen: False",
+    ),
+    "pasted": (_evidence(attempts=[ATTEMPT | {"kind": "pasted"}]), "the evidence says pasted: True, seen: False"),
+    "wrong logins": (_evidence(wrong_logins=99), "the evidence says wrong logins: 99, seen: 2"),
 }
 
 
@@ -246,7 +257,17 @@ def test_what_is_broken_is_seen_and_nothing_else(setting: Setting, what: str) ->
 
 
 def test_a_reset_too_few_is_seen(setting: Setting) -> None:
-    assert checks.wrong(setting, TWO_RESETS) == ["1 resets, expected 2 to 2"]
+    """What was to lose an answer has to be in the evidence too."""
+    assert checks.wrong(setting, TWO_RESETS) == [
+        "1 resets, expected 2 to 2",
+        "the evidence says answer lost: False, seen: True",
+    ]
+
+
+def test_a_paste_that_the_evidence_does_not_know_is_seen(setting: Setting) -> None:
+    setting.pasted = True
+    assert checks.wrong(setting, ONE_RESET) == ["the evidence says pasted: False, seen: True"]
+    setting.pasted = False
 
 
 @pytest.mark.parametrize("broken", [_old_password, _third_password])

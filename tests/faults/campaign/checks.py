@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from tests.e2e import rotating
+from tests.sandbox.registry_proxy import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from tests.faults.campaign.points import Case
     from tests.faults.campaign.setting import Setting
 
@@ -19,7 +24,7 @@ def wrong(setting: Setting, case: Case) -> list[str]:
         *_of_consumers(setting, current),
         *_of_resets(setting, case),
         *_of_records(setting),
-        *_of_evidence(setting),
+        *_of_evidence(setting, case),
     ]
     if rotating.logs_in(company, company.first_password):
         said.append("the old password still logs in")
@@ -63,25 +68,50 @@ def _of_records(setting: Setting) -> list[str]:
     return said
 
 
-def _of_evidence(setting: Setting) -> list[str]:
+def _of_evidence(setting: Setting, case: Case) -> list[str]:
     company = setting.company
     latest = rotating.latest(company)
     try:
-        evidence = company.evidence(latest.generation)
-        resets = sum(company.evidence(generation)["resets"] for generation in range(1, latest.generation + 1))
+        every = [company.evidence(generation) for generation in range(1, latest.generation + 1)]
     except setting.world.cloud.client("s3").exceptions.NoSuchKey:
         return ["there is no evidence"]
-    counts = evidence["counts"]
+    evidence, counts = every[-1], every[-1]["counts"]
+    attempts = [attempt for each in every for attempt in each["attempts"]]
     found = {
         "outcome": (evidence["outcome"], "finished"),
         "new password": (evidence["new_password"]["verdict"], "accepted"),
         "old password": (evidence["old_password"]["verdict"], "refused"),
-        "resets": (resets, company.resets),
+        "password changed": (evidence["password_changed"], True),
+        "resets": (sum(each["resets"] for each in every), company.resets),
         "consumers done": (counts["done"], counts["consumers"]),
+        "not told": (evidence["not_told"], []),
+        "contents differ": (any(each["contents"]["unchanged"] is False for each in every), False),
+        "promoted": (any(attempt["outcome"] == "promoted" for attempt in evidence["attempts"]), True),
+        "pasted": (any(attempt["kind"] == "pasted" for attempt in attempts), setting.pasted),
+        **_of_what_was_lost(case, attempts, setting),
     }
-    return [
+    said = [
         f"the evidence says {what}: {says}, seen: {is_so}" for what, (says, is_so) in found.items() if says != is_so
     ]
+    refused = _refusals(setting)
+    if not evidence["wrong_logins"] <= refused:
+        said.append(f"the evidence says wrong logins: {evidence['wrong_logins']}, seen: {refused}")
+    return said
+
+
+def _of_what_was_lost(
+    case: Case, attempts: Sequence[Mapping[str, Any]], setting: Setting
+) -> dict[str, tuple[Any, Any]]:
+    """Return whether an answer was lost. After two faults that is not certain; a paste may replace the lost attempt."""
+    if len(case.strikes) > 1 or setting.pasted:
+        return {}
+    return {"answer lost": (any(attempt["outcome"] == "lost" for attempt in attempts), case.most_resets > 1)}
+
+
+def _refusals(setting: Setting) -> int:
+    """Return how often a login of the registry's user was refused, as seen at its door."""
+    refused = [one.request for one in setting.proxy.exchanges if one.status == httpx.codes.UNAUTHORIZED]
+    return sum(shown(request)[0] == setting.company.username for request in refused)
 
 
 def unasked_person(case: Case, *, had_to: bool) -> list[str]:

@@ -129,7 +129,7 @@ def _help(setting: Setting) -> None:
         )["VersionId"]
         resuming.resume(ledger, company.name, version, now)
         return
-    password = Password(setting.click())
+    password, setting.pasted = Password(setting.click()), True
     pasting.paste(ledger, escrow, company.name, password, now=now, clicked_at=now)
     setting.world.cloud.put_event(PASTED_SOURCE, PASTED, {"format": 1, "registry": company.name})
 

@@ -66,6 +66,8 @@ class Setting:
         self.proxy = RegistryProxy(world.gitea if kind == "gitea" else world.registry)
         self.forgotten: list[PlayedExecution] = []
         """Executions that do not exist any more, to be searched for secrets all the same."""
+        self.pasted = False
+        """Whether a person reset the password and pasted it."""
 
     def __enter__(self) -> Self:
         self.proxy.start()
