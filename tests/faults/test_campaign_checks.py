@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import subprocess
+import sys
 import time
 import uuid
 from base64 import b64decode
@@ -21,7 +23,7 @@ from rekey.records.lease import SORT_KEY
 from tests.e2e import rotating
 from tests.e2e.canaries import Canary
 from tests.e2e.places import Run
-from tests.faults.campaign import checks, recovery, running, stops
+from tests.faults.campaign import checks, recording, recovery, running, stops
 from tests.faults.campaign.outcome import Target
 from tests.faults.campaign.points import AWS, REGISTRY, Case, Kind, Point, Role, Strike, Task
 from tests.faults.campaign.setting import Setting, world_of
@@ -296,6 +298,33 @@ def test_a_secret_of_several_registries_is_everybodys(everything: Run) -> None:
     everything.more.append(Canary("planted", "rekey-sandbox-begin"))
     assert "planted in process" in running.leaks(everything)[""]
     everything.more.clear()
+
+
+def test_requests_of_no_task_are_counted(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would be no points, and nobody would hear of it. The tick's are known, and the tests' own are no function's.
+
+    Somebody is whoever else there is: a function that signs with other keys, or a process that it starts.
+    """
+    cloud, recorder = setting.world.cloud, recording.Recorder(setting)
+    recorder.listen()
+    try:
+        cloud.tick_now()
+        rotating.lease(setting.company)
+        httpx.get(setting.proxy.url)
+        assert (recorder.points(), recorder.unattributed) == ([], {})
+        monkeypatch.setattr(recording, "OF_NO_ROTATION", {})
+        cloud.tick_now()
+        keys: Any = {"aws_access_key_id": "NOBODYS", "aws_secret_access_key": "none"}
+        cloud.session.client("dynamodb", **keys).list_tables()
+        lookup = f"import urllib.request; urllib.request.urlopen('{setting.proxy.url}/elsewhere')"
+        subprocess.run([sys.executable, "-c", lookup], check=False, capture_output=True)
+    finally:
+        cloud.faults.clear()
+        for server in setting.servers.values():
+            server.clear_faults()
+    assert recorder.unattributed["trigger tick: dynamodb:Query of aws"] >= 1
+    assert recorder.unattributed["somebody: dynamodb:ListTables of aws"] == 1
+    assert recorder.unattributed["somebody: GET /elsewhere as nobody of registry"] == 1
 
 
 def test_a_person_who_was_not_to_be_asked_is_seen() -> None:

@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 TASKS = ("Begin", "PrepareShard", "Reset", "DeliverShard", "Verify", "VerifyShard", "Report")
 """The states that call a function."""
 
+OF_NO_ROTATION = {
+    "trigger tick": "it asks for the open work of every registry at once, and comes again by itself",
+}
+"""What functions do on no registry's behalf and is no point, each with why."""
+
+
+class UnattributedError(Exception):
+    """Functions asked for something in a recording, and it is not known for which task: points are missing."""
+
 
 @dataclass
 class _Seen:
@@ -42,6 +51,8 @@ class Recorder:
         self._setting = setting
         self._lock = threading.Lock()
         self._seen: list[_Seen] = []
+        self.unattributed: Counter[str] = Counter()
+        """What functions asked on no task's behalf: function and call, operation, server."""
 
     def listen(self) -> None:
         """Note from now on."""
@@ -80,6 +91,10 @@ class Recorder:
     def _note(self, server: str, request: AwsRequest | Request) -> _Seen | None:
         found = self._setting.worker_of(request)
         if found is None:
+            who = self._setting.unattributed(request)
+            if who and who not in OF_NO_ROTATION:
+                with self._lock:
+                    self.unattributed[f"{who}: {self._setting.operation(server, request)} of {server}"] += 1
             return None
         seen = _Seen(request.order, found[0], server, self._setting.operation(server, request))
         with self._lock:
@@ -108,7 +123,10 @@ class Recorder:
 
 
 def record(world: World, name: str, kind: Kind = "cloudraya", under: Strike | None = None) -> list[Point]:
-    """Run one whole rotation without any fault but `under`, and return every point, the states entered included."""
+    """Run one whole rotation without any fault but `under`, and return every point, the states entered included.
+
+    Raises UnattributedError.
+    """
     with Setting(world, name, kind) as setting:
         recorder = Recorder(setting)
         if under is not None:
@@ -120,6 +138,8 @@ def record(world: World, name: str, kind: Kind = "cloudraya", under: Strike | No
         for server in setting.servers.values():
             server.clear_faults()
         states = [state for arn in recovery.executions(setting) for state in world.cloud.execution(arn).states]
+    if recorder.unattributed:
+        raise UnattributedError(str(dict(recorder.unattributed)))
     return recorder.points() + [_state(name) for name in dict.fromkeys(states)]
 
 

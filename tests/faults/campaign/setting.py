@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
+from tests.e2e.places import PERSON
 from tests.faults.campaign.peers import owner_of
 from tests.faults.campaign.points import AWS, CONTROL_PLANE, REGISTRY, STORE, Task
 from tests.sandbox import gitea_door
@@ -120,26 +122,47 @@ class Setting:
                 return self.world.cloudraya
 
     def worker_of(self, request: AwsRequest | Request) -> tuple[Task, AtWork] | None:
-        """Return who sent a request on this company's behalf, and for what: by its key at AWS, else by its port."""
+        """Return who sent a request on this company's behalf, and for what."""
+        return next(((task, work) for work in self._at_work(request) if (task := self._task(work)) is not None), None)
+
+    def unattributed(self, request: AwsRequest | Request) -> str:
+        """Return who sent a request for no task of any registry: a function and its call. "" where all is well.
+
+        The call is empty where a process asks for something and has no event to work on.
+        """
+        events = [json.loads(work.event) for work in self._at_work(request)]
+        if any(map(_registry_of, events)):
+            return ""
+        return " ".join(filter(None, [self._sender(request), *(str(event.get("call", "")) for event in events)]))
+
+    def _sender(self, request: AwsRequest | Request) -> str:
+        """Return the function whose process sent a request, or "" where the tests did."""
+        processes = self.world.cloud.lambdas.processes
+        if isinstance(request, Request):
+            names = {os.getpid(): "", **{process.pid: process.function for process in processes}}
+            name = names.get(owner_of(request.port, names) or 0, "somebody")
+        else:
+            names_by_key = {PERSON: "", **{process.caller: process.function for process in processes}}
+            name = names_by_key.get(request.caller, "somebody")
+        return name.rpartition("-")[2]
+
+    def _at_work(self, request: AwsRequest | Request) -> list[AtWork]:
+        """Return what the sender of a request is working on, found by its key at AWS, else by its port."""
         lambdas = self.world.cloud.lambdas
         if isinstance(request, Request):
             working = {work.pid: work for work in lambdas.at_work()}
             owner = owner_of(request.port, working)
-            found = [working[owner]] if owner is not None else []
-        else:
-            found = lambdas.at_work(request.caller) if request.caller else []
-        return next(((task, work) for work in found if (task := self._task(work)) is not None), None)
+            return [working[owner]] if owner is not None else []
+        return lambdas.at_work(request.caller) if request.caller else []
 
     def _task(self, work: AtWork) -> Task | None:
         event: dict[str, Any] = json.loads(work.event)
-        function = work.function.rpartition("-")[2]
-        state = event.get("state")
+        if _registry_of(event) != self.company.name:
+            return None
+        function, state = work.function.rpartition("-")[2], event.get("state")
         if isinstance(state, dict):
-            mine = state.get("registry") == self.company.name
-            return Task(function, str(event["call"]), int(state.get("shard", -1))) if mine else None
-        detail = event.get("detail")
-        mine = isinstance(detail, dict) and detail.get("registry") == self.company.name
-        return Task(function, str(event["detail-type"])) if mine else None
+            return Task(function, str(event["call"]), int(state.get("shard", -1)))
+        return Task(function, str(event["detail-type"]))
 
     def is_reset(self, server: str, request: Request) -> bool:
         """Whether a request is the one that changes the password."""
@@ -179,3 +202,9 @@ class Setting:
         user, password = shown(request)
         who = "nobody" if not user else "old password" if password == self.company.first_password else "new password"
         return f"{said} as {who}"
+
+
+def _registry_of(event: dict[str, Any]) -> str:
+    """Return the registry that a function's event is about: a state of the machine's, or one from the bus."""
+    about = event.get("state", event.get("detail"))
+    return str(about.get("registry", "")) if isinstance(about, dict) else ""
