@@ -1,7 +1,7 @@
 """`python -m tests.faults.search`: the questions, the states looked at, and what came of each; then every guard.
 
-`--all` looks at every state of every question; without it at those with one fault less, and not more than fit into a
-minute in all.
+`--all` looks at every state of every question; without it at those with one fault less, which takes some two minutes.
+What says "as far as it was looked at" was cut: no good end is asked for there.
 """
 
 import sys
