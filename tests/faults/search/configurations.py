@@ -153,7 +153,8 @@ ALL = (
 IN_PART = frozenset({MANUAL_CRASH, MANUAL_RESTORE})
 """Of these `part_of` takes the first states: the invariants are asked of them, a good end is not."""
 _FIRST = 25_000
-_MOST = 90_000
+MOST = 90_000
+"""States that are looked at in seconds."""
 
 
 def _alone(configuration: Configuration) -> Configuration:
@@ -167,5 +168,5 @@ _SMALLER = {CONSOLE_PASTE: _alone(CONSOLE_PASTE), PASTE_OLDER: _alone(PASTE_OLDE
 def part_of(configuration: Configuration) -> Configuration:
     """Return what can be looked at in seconds: one fault less; two questions without help, the first states of two."""
     smaller = _SMALLER.get(configuration, configuration)
-    most = _FIRST if configuration in IN_PART else _MOST
+    most = _FIRST if configuration in IN_PART else MOST
     return replace(smaller, faults=max(configuration.faults - 1, 1), most=most)

@@ -198,6 +198,8 @@ class Search:
 
         In hand is also the old one in the store, where no call was made that might have killed it.
         """
+        if self._phase(world) is Phase.STOPPED:
+            return self._forgets_reset(world)
         if self._phase(world) is not Phase.NEEDS_ATTENTION:
             return False
         line, live = world.ledger.latest, world.registry.password
@@ -224,6 +226,12 @@ class Search:
         mine = {self.model.book.attempt(number).store_token for number in line.attempts}
         staged = any(version.password == live and version.token in mine for version in world.store.versions)
         return readable or in_store or (staged and live != 0)
+
+    def _forgets_reset(self, world: World) -> bool:
+        """Whether our own reset killed what the store has: that rotation was to reset once more, not to stop."""
+        current, live = world.store.current, world.registry.password
+        others = world.truth.foreign or world.truth.restored or world.person.known == live
+        return current is not None and current.password != live and bool(world.truth.effects) and not others
 
     def _trace(self, state: int, last: str) -> list[str]:
         lines = [last] if last else []
