@@ -87,10 +87,28 @@ TAKES_RESTORE_LEAK = replace(
 
 So one reset more than needed is made after a restore, and never a password lost: the next one is in the store too.
 """
+TAKES_CONSOLE = _of(
+    "taking, and a person resets in the console", 2, {Fault.CONSOLE, Fault.LOST_ANSWER, Fault.AWAY}, way=Way.TAKES
+)
+TAKES_FIRST = replace(_of("taking: first adoption", 3, _CALL, {Fault.CRASH}, way=Way.TAKES), adopting=True)
+TAKES_LOST = replace(
+    _of("taking: reason lost", 3, _CALL, {Fault.CRASH}, way=Way.TAKES), reason=Reason.LOST, forgotten=True
+)
+"""Its logins need not suffice: the old password's, and two with what a dropped call was to set, are all there are.
+
+What the next call sets is in the store and cannot be tried, so a person is asked.
+"""
 MANUAL_LIES = replace(_of("manual, a registry that lies for a while", 2, {Fault.LIE}, way=Way.MANUAL), clicked_at=True)
 MANUAL_RESTORE = _of("manual, and a restored ledger", 1, {Fault.RESTORE}, way=Way.MANUAL)
 MANUAL = replace(
     _of("manual: wrong and old pastes", 2, {Fault.WRONG_PASTE, Fault.OLD_PASTE}, way=Way.MANUAL), resumes=0
+)
+MANUAL_TWICE = replace(
+    _of("manual: a wrong paste before the right one", 1, {Fault.WRONG_PASTE, Fault.OLD_PASTE}, way=Way.MANUAL),
+    clicks=2,
+    pastes=2,
+    resumes=0,
+    clicked_at=True,
 )
 MANUAL_CRASH = replace(
     _of("manual: a crash or a duplicate, and two pastes", 1, {Fault.CRASH, Fault.DUPLICATE}, way=Way.MANUAL), pastes=2
@@ -140,7 +158,11 @@ ALL = (
     TAKES_LIE,
     TAKES_RESTORE,
     TAKES_RESTORE_LEAK,
+    TAKES_CONSOLE,
+    TAKES_FIRST,
+    TAKES_LOST,
     MANUAL,
+    MANUAL_TWICE,
     MANUAL_CRASH,
     MANUAL_ONE,
     MANUAL_FIRST,
@@ -153,7 +175,7 @@ ALL = (
 IN_PART = frozenset({MANUAL_CRASH, MANUAL_RESTORE})
 """Of these `part_of` takes the first states: the invariants are asked of them, a good end is not."""
 _FIRST = 25_000
-MOST = 90_000
+MOST = 100_000
 """States that are looked at in seconds."""
 
 
@@ -162,11 +184,15 @@ def _alone(configuration: Configuration) -> Configuration:
     return replace(configuration, clicks=0, pastes=0, resumes=0)
 
 
-_SMALLER = {CONSOLE_PASTE: _alone(CONSOLE_PASTE), PASTE_OLDER: _alone(PASTE_OLDER)}
+_SMALLER = {
+    CONSOLE_PASTE: _alone(CONSOLE_PASTE),
+    PASTE_OLDER: _alone(PASTE_OLDER),
+    MANUAL_TWICE: replace(MANUAL_TWICE, clicks=1, may=frozenset({Fault.WRONG_PASTE})),
+}
 
 
 def part_of(configuration: Configuration) -> Configuration:
-    """Return what can be looked at in seconds: one fault less; two questions without help, the first states of two."""
+    """Return what can be looked at in seconds: one fault less, in a smaller question, or the first states of it."""
     smaller = _SMALLER.get(configuration, configuration)
     most = _FIRST if configuration in IN_PART else MOST
     return replace(smaller, faults=max(configuration.faults - 1, 1), most=most)
