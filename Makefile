@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults bench lint validate build servers lock clean
+.PHONY: help demo test faults search bench lint validate build servers lock clean
 
 # The Python that .venv is made of; 3.11 or newer.
 PYTHON ?= python3
@@ -22,6 +22,9 @@ test: .venv/made ## Run the tests (ARGS=tests/unit for some)
 
 faults: .venv/made ## Let something go wrong at every I/O call of a rotation (N=100 for random pairs of faults, SEED=…)
 	@$(RUN)/python -m tests.faults.campaign $(if $(N),--pairs $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+search: .venv/made ## Let anything go wrong in any order in a model of the reset; prints states and seconds (ARGS=--all)
+	@$(RUN)/python -m tests.faults.search $(ARGS)
 
 bench: .venv/made ## Measure how long what matters takes, each beside a peer (ARGS="--times 30")
 	@$(RUN)/python -m tests.bench $(ARGS)
