@@ -113,8 +113,6 @@ def ask_old(work: Work) -> None:
         work.note_old_refused({} if attempt is None else {"old_refusals": refusals + 1}, refusals + 1)
     elif verdict is LoginVerdict.ACCEPTED and refusals and attempt is not None:
         work.save({"old_refusals": 0}, old_refusals=0)
-    elif verdict is LoginVerdict.ACCEPTED and refusals:
-        work.save_rotation(old_refusals=0)
 
 
 def promote(work: Work) -> None:
