@@ -332,8 +332,8 @@ class TestResuming:
         assert run(opened, registry).next is Next.DELIVER
 
 
-def pin(opened: BareStack, registry: str) -> None:
-    opened.bench.folder(registry, 1).pin_plan(opened.bench.plans.pushed(registry)[1])
+def pin(opened: BareStack, registry: str, generation: int = 1) -> None:
+    opened.bench.folder(registry, generation).pin_plan(opened.bench.plans.pushed(registry)[1])
 
 
 class TestBeforeAnything:

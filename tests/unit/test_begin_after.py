@@ -146,6 +146,16 @@ class TestAnAnswerThatTheLedgerHasForgotten:
         opened.ledger.table.write(following(*[self.keep(opened, registry, 1)] * 2))
         assert stays_open(opened, registry)
 
+    def test_nor_is_one_of_the_rotation_before(self, opened: BareStack, registry: str) -> None:
+        """A paste overtook that one before its answers were decided; they go when this one's password is proven."""
+        pin(opened, registry, 2)
+        version = store(opened, registry, generation=2)
+        promoted = {"generation": 2, "called_at": AFTER, "promoted_at": AFTER, "store_version": version}
+        free(opened, registry, phase=Phase.DELIVERING, shards=1, **promoted)
+        opened.ledger.table.write(following(*[self.keep(opened, registry, 1)] * 2))
+        state = run(opened, registry)
+        assert (state.next, state.generation) == (Next.DELIVER, 2)
+
     def test_before_the_reset_is_completed_it_is_adopted(self, opened: BareStack, registry: str) -> None:
         completed(opened, registry, None, phase=Phase.RESETTING, promoted_at=None)
         self.keep(opened, registry, 2)

@@ -97,11 +97,11 @@ class TestIntoAnOpenRotation:
         assert (rotation.phase, rotation.attempts) == (Phase.READY, 1)
 
     def test_it_is_the_way_out_of_needs_attention(self, opened: BareStack, fence: Fence) -> None:
-        opened.rotation(fence, phase=Phase.NEEDS_ATTENTION, problems=("its answer was lost",), wrong_logins=3)
+        opened.rotation(fence, phase=Phase.NEEDS_ATTENTION, problems=("its answer was lost",), wrong_logins=3, calls=9)
         paste(opened, fence.registry)
         rotation = latest(opened, fence.registry)
         assert (rotation.phase, rotation.problems) == (Phase.RESETTING, ())
-        assert rotation.wrong_logins == 0  # a person has looked: the right one can still be proven
+        assert (rotation.wrong_logins, rotation.calls) == (0, 0)  # a person has looked: the right one can be proven
 
     def test_it_replaces_an_attempt_that_is_open(self, opened: BareStack, fence: Fence) -> None:
         claim = Attempt(

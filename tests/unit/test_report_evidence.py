@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rekey.errors import NotFound
+from rekey.errors import NotFound, Unreachable
 from rekey.model.rotation import Phase
 from rekey.model.state import Outcome
 from rekey.model.verdict import ConsumerOutcome
@@ -44,6 +44,17 @@ class TestThatCannotBeWritten:
         opened.aws.faults.clear()
         execution.takes_up()
         assert execution.ends() is Outcome.CONSUMERS_FAILED
+
+    def test_where_asking_again_may_help_it_is_asked_again(self, opened: BareStack) -> None:
+        """Nothing is written before: the next try of the function finds all as it was."""
+        execution = Execution(opened, **good())
+        execution.deliver(ConsumerOutcome.UPDATED)
+        opened.aws.faults.add(PUT, aws_faults.drop_before(), where=of_evidence, times=None)
+        with pytest.raises(Unreachable):
+            execution.ends()
+        assert (execution.now.phase, execution.owned) == (Phase.VERIFYING, True)
+        opened.aws.faults.clear()
+        assert execution.ends() is Outcome.FINISHED
 
     def test_one_that_stopped_ends_all_the_same(self, opened: BareStack) -> None:
         execution = Execution(opened, phase=Phase.STOPPED, problems=("store: may not be written",))

@@ -124,6 +124,18 @@ class TestOpen:
         assert adopt(opened, fence)[1].number == 2
 
 
+class TestCompleted:
+    def test_one_whose_password_is_promoted_adopts_none(
+        self, opened: BareStack, fence: Fence, rotation: Rotation
+    ) -> None:
+        """Begin has the next one try it: this one's consumers have its password already."""
+        stray = keep(opened, attempt_of(rotation, 7))
+        completed = opened.ledger.save_one(fence, rotation.having(phase=Phase.NEEDS_ATTENTION, promoted_at=CALLED_AT))
+        assert settle(opened, fence) == (completed, None)
+        assert opened.escrow.tokens(fence.registry) == [stray.escrow_token]
+        assert not strays.waiting(opened.bench, completed)
+
+
 class TestAdoption:
     def test_it_gets_an_attempt_of_its_own_that_a_login_decides(
         self, opened: BareStack, fence: Fence, rotation: Rotation
