@@ -195,6 +195,7 @@ HARMLESS = (
     Removal(Guard.LEASE_TAG, ask.RESTORE_TWO),
     Removal(Guard.OLD_ASKED_ONCE, ask.LOST),
     Removal(Guard.OWN_PROMOTION, ask.MANUAL_FIRST),
+    Removal(Guard.FORGOTTEN_NEXT, ask.RESTORE_TWO),
 )
 """Without it the search finds nothing.
 
@@ -204,4 +205,6 @@ the only function that takes a lease: what it writes follows from records as wel
 the old password is not asked again before the next call: asking leaves the last login to the new one, so it costs
 nothing that is needed here. An account that locks sooner would feel it.
 A paste that this rotation promoted itself: taken for a wrong one, the store's password is asked, and is good.
+A forgotten answer waits until the rotation is finished, and is the next one's then; tests/unit/test_begin_after.py
+shows what an answer does that is adopted under a number whose password consumers have already.
 """
