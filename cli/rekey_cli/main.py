@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rekey_cli import console, paste, plan_commands, resume, rotate, status
+from rekey_cli import console, deliver, paste, plan_commands, resume, rotate, status
 from rekey_cli.help_text import Command, Group
 
 
@@ -40,6 +40,7 @@ app = typer.Typer(
 app.add_typer(plan_commands.app, name="plan")
 app.command("rotate", cls=Command, epilog=rotate.EXAMPLES)(rotate.rotate)
 app.command("status", cls=Command, epilog=status.EXAMPLES)(status.status)
+app.command("deliver", cls=Command, epilog=deliver.EXAMPLES)(deliver.deliver)
 app.command("resume", cls=Command, epilog=resume.EXAMPLES)(resume.resume)
 app.command("paste", cls=Command, epilog=paste.EXAMPLES, context_settings={"allow_extra_args": True})(paste.paste)
 

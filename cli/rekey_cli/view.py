@@ -11,7 +11,8 @@ from rekey.model.plan import ManualRegistry
 from rekey.model.request import Request
 from rekey.model.rotation import Again, AttemptOutcome, Phase, Rotation
 from rekey.model.state import Outcome
-from rekey.model.verdict import ConsumerOutcome, LoginVerdict, Receipt
+from rekey.model.verdict import LoginVerdict, Receipt
+from rekey.wording import some
 from rekey_cli.stack import Stack
 
 _WAITS_FOR_PASTE = (Phase.READY, Phase.NEEDS_ATTENTION)
@@ -55,7 +56,7 @@ class View:
             Phase.PREPARING: rotation.started_at,
             Phase.READY: rotation.ready_at,
             Phase.RESETTING: rotation.gate_at,
-            Phase.DELIVERING: rotation.promoted_at,
+            Phase.DELIVERING: rotation.delivery_asked_at or rotation.promoted_at,
             Phase.FINISHED: rotation.finished_at,
             Phase.STOPPED: rotation.finished_at,
         }.get(rotation.phase)
@@ -114,8 +115,8 @@ class View:
             case Phase.STOPPED:
                 return "; ".join([*rotation.problems, self._again()] if self.requests else rotation.problems)
             case Phase.FINISHED if rotation.outcome == Outcome.CONSUMERS_FAILED:
-                failed = [receipt.consumer for receipt in self.receipts if receipt.outcome is ConsumerOutcome.FAILED]
-                return f"mend {', '.join(failed)}"
+                failed = [receipt.consumer for receipt in self.receipts if not receipt.has_it]
+                return f"mend {', '.join(some(failed))}, then `rekey deliver {self.registry}`"
             case Phase.FINISHED:
                 return self._again() if self.requests else ""
         again = self._again() if rotation.outcome == Outcome.UNFINISHED else ""

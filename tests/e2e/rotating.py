@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rekey.bus import PASTED, PASTED_SOURCE
 from rekey.model.password import Password
-from rekey.records import pasting
+from rekey.records import pasting, redelivering
+from rekey.records.bucket import Bucket
 from rekey.records.dynamo import Table
 from rekey.records.escrow import Escrow
 from rekey.records.lease import Leases
@@ -124,6 +125,12 @@ def paste(company: Company, password: str) -> Execution:
     company.world.cloud.put_event(PASTED_SOURCE, PASTED, {"format": 1, "registry": company.name})
     company.world.cloud.settle()
     return ended(company, executions(company)[known])
+
+
+def deliver(company: Company, *patterns: str) -> None:
+    """Ask that the password in force be delivered again, as `rekey deliver` does: the tick comes for it."""
+    bucket = Bucket(company.world.bucket, company.world.cloud.client("s3"))
+    redelivering.deliver(ledger(company), bucket, company.name, patterns, datetime.now(UTC))
 
 
 def tick(company: Company, within: float = PATIENCE) -> Execution:

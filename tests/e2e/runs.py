@@ -121,10 +121,13 @@ class Runs:
         assert rotating.tick(company).status == "SUCCEEDED"
 
     def failing_consumer(self) -> None:
-        """Let one refuse for good."""
+        """Let one refuse for good, and deliver to it when it is mended."""
         company = self._company()
         self.world.github.inject(answer(Response.json({}, 403)), when=rotating.is_write(company), times=None)
         assert rotating.rotate(company).error == "ConsumersFailed"
+        self.world.github.clear_faults()
+        rotating.deliver(company)
+        assert rotating.tick(company).status == "SUCCEEDED"
 
     def first_adoption(self) -> None:
         """Rotate where the store holds nothing before."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-COMMANDS = ("plan", "plan check", "plan push", "plan schema", "rotate", "status", "resume", "paste")
+COMMANDS = ("plan", "plan check", "plan push", "plan schema", "rotate", "status", "deliver", "resume", "paste")
 REASONS = "must be requested, lost, personnel_change or compromised"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -154,7 +154,11 @@ def test_a_paste_that_was_not_taken_is_said_with_its_reason(stack: FakeStack) ->
         (Phase.DELIVERING, {"outcome": "unfinished"}, "tried again at 12:30"),
         (Phase.DELIVERING, {}, ""),
         (Phase.FINISHED, {"outcome": "finished"}, ""),
-        (Phase.FINISHED, {"outcome": "consumers_failed"}, "mend web-ci"),
+        (
+            Phase.FINISHED,
+            {"outcome": "consumers_failed"},
+            "mend web-ci, then `rekey deliver prod-images`",
+        ),
     ],
 )
 def test_what_comes_next(stack: FakeStack, phase: Phase, fields: dict[str, object], expected: str) -> None:

@@ -59,6 +59,11 @@ class Told(Place):
         self.receiver.stop()
         super().__exit__()
 
+    def forget_credential(self) -> None:
+        """Delete what the webhook is signed with: the consumer cannot be prepared."""
+        client = self.opened.aws.client("secretsmanager")
+        client.delete_secret(SecretId=f"rekey/{self.name}-hook", ForceDeleteWithoutRecovery=True)
+
     def distribute(self, verb: str) -> Event:
         """Call the function once, on the one shard there is."""
         state = self.state.model_copy(update={"shard": 0})
@@ -146,6 +151,18 @@ def test_a_defect_in_one_adapter_stops_no_other_entry(place: Told, monkeypatch: 
     states = place.bench.folder(place.name, 1).shard(0).entries
     assert [state.problem for state in states] == ["a defect in the adapter (ValueError): see the log", ""]
     assert len(states[1].consumers) == 1
+
+
+def test_who_has_it_is_not_said_to_lack_it_where_its_service_is_away_since(place: Told) -> None:
+    """As where a password is delivered again: every entry is prepared anew, and some have it."""
+    place.distribute("prepare")
+    assert place.reset().next is Next.DELIVER
+    place.distribute("deliver")
+    away = EntryState("deploy-bot", problem="was not there", transient=True)
+    place.bench.folder(place.name, 1).save_shard(ShardFile(0, (away,), prepared=True))
+    place.forget_credential()
+    assert place.distribute("deliver") == {"shard": 0, "left": False}
+    assert place.outcomes == [ConsumerOutcome.UPDATED]
 
 
 def _refuses(place: Told, verb: str) -> None:

@@ -169,6 +169,13 @@ def test_every_operation_the_functions_know_passes_the_machine(machine: Node) ->
     assert set(Operation) <= choices_of(machine, "IsThereAReset", "$.operation")
 
 
+def test_what_is_delivered_again_passes_no_reset_and_is_tried_first(machine: Node) -> None:
+    rules = machine["States"]["IsThereAReset"]["Choices"]
+    state = next(rule["Next"] for rule in rules if rule["StringEquals"] == Operation.DELIVER)
+    assert machine["States"][state]["Next"] == "Verify"
+    assert state != "Reset"
+
+
 def test_a_stopped_begin_ends_without_report(machine: Node) -> None:
     """An execution that does not own the registry must not touch its records."""
     stop = next(rule for rule in machine["States"]["WhereToEnter"]["Choices"] if rule.get("StringEquals") == "stop")

@@ -48,12 +48,7 @@ def outcome_of(found: Findings) -> Outcome:
         return Outcome.UNFINISHED
     if unproven(found):
         return Outcome.NEEDS_ATTENTION
-    return Outcome.FINISHED if all(_has_it(receipt) for receipt in found.receipts) else Outcome.CONSUMERS_FAILED
-
-
-def _has_it(receipt: Receipt) -> bool:
-    """Whether a consumer has the password, or a newer one: it was delivered, and was not found to be another since."""
-    return receipt.outcome.done and receipt.verdict is not ConsumerVerdict.DIFFERS
+    return Outcome.FINISHED if all(receipt.has_it for receipt in found.receipts) else Outcome.CONSUMERS_FAILED
 
 
 def unproven(found: Findings) -> list[str]:
@@ -122,7 +117,7 @@ def build(found: Findings, outcome: Outcome, now: datetime) -> dict[str, object]
         "warnings": _warnings(found),
         "counts": {
             "consumers": len(found.consumers),
-            "done": sum(_has_it(receipt) for receipt in found.receipts),
+            "done": sum(receipt.has_it for receipt in found.receipts),
         },
         "credential_gap_s": _gap(found),
         "credential_gap_note": _gap_note(found),
@@ -132,6 +127,7 @@ def build(found: Findings, outcome: Outcome, now: datetime) -> dict[str, object]
             "called": _moment(rotation.called_at),
             "answered": _moment(rotation.answered_at),
             "promoted": _moment(rotation.promoted_at),
+            "delivery_asked": _moment(rotation.delivery_asked_at),
             "reported": render(now),
         },
         "alert_to_refused_s": _alert_to_refused(found),
@@ -222,7 +218,7 @@ def _gap(found: Findings) -> float | str | None:
     called = found.rotation.called_at
     if called is None:
         return None
-    done = [receipt for receipt in found.receipts if _has_it(receipt)]
+    done = [receipt for receipt in found.receipts if receipt.has_it]
     if len(done) < len(found.consumers) or not done:
         return STILL_OPEN
     last = max((receipt.answered_at for receipt in done if receipt.answered_at), default=None)
@@ -233,7 +229,8 @@ def _gap_note(found: Findings) -> str:
     """Return what the gap is counted between. When a person clicked is not known: it is then no longer than said."""
     pasted = any(attempt.kind is AttemptKind.PASTED and attempt.promoted_at for attempt in found.attempts)
     start = "the moment a person was told to click (at most, therefore)" if pasted else "the reset call"
-    return f"from {start} to the answer of the last consumer's write"
+    again = "; a later delivery that a person asked for counts too" if found.rotation.delivery_asked_at else ""
+    return f"from {start} to the answer of the last consumer's write{again}"
 
 
 def _alert_to_refused(found: Findings) -> float | None:

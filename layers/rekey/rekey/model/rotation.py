@@ -79,7 +79,11 @@ class Rotation(Record):
     """ARN of the execution that works or worked on it last."""
     shards: int = 0
     pin_again: bool = False
-    """Whether Begin is to pin `plan_version` anew: a person mended the plan."""
+    """Whether Begin is to pin `plan_version` anew: a person mended the plan, or wants the password delivered again."""
+    delivery_asked_at: datetime | None = None
+    """When a person asked that it be delivered again."""
+    deliver_to: tuple[str, ...] = ()
+    """Patterns of consumers that are to be told again though they have it, until Begin has pinned the plan."""
     gate_at: datetime | None = None
     """When the gate passed. It is not asked again after that."""
     waived: tuple[str, ...] = ()
@@ -119,7 +123,10 @@ class Rotation(Record):
     new_verdict: LoginVerdict | None = None
     new_at: datetime | None = None
     heard_by: str | None = None
-    """ARN of the execution whose Verify last heard the promoted password accepted: after what it delivered."""
+    """ARN of the execution whose Verify last heard the promoted password accepted.
+
+    After what it delivered first; where it is delivered again, just before.
+    """
     old_refusals: int = 0
     """Refusals of the old password since it was last accepted, with the registry well in between."""
     old_verdict: LoginVerdict | None = None

@@ -16,6 +16,8 @@ class Operation(StrEnum):
     """What an execution is for."""
 
     ROTATE = "rotate"
+    DELIVER = "deliver"
+    """A password in force is delivered again, and nothing is reset. Begin says so: no execution is started as one."""
 
 
 class Next(StrEnum):

@@ -77,6 +77,11 @@ class Receipt:
     facts: dict[str, str] = field(default_factory=dict)
     """What the adapter needs to verify later, such as a resource version."""
 
+    @property
+    def has_it(self) -> bool:
+        """Whether the consumer has the password, or a newer one, and was not found to have another since."""
+        return self.outcome.done and self.verdict is not ConsumerVerdict.DIFFERS
+
     def to_record(self) -> dict[str, object]:
         """Return it as JSON-ready values."""
         record = asdict(self)

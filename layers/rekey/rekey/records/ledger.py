@@ -3,6 +3,7 @@
 Every write names the lease it is made under and the record it follows from.
 """
 
+import math
 import secrets
 from collections.abc import Sequence
 from typing import TypeVar, cast
@@ -117,6 +118,24 @@ class Ledger:
             item = {"format": 1, "receipts": [receipt.to_record() for receipt in receipts[first : first + CHUNK]]}
             key = {"pk": partition(fence.registry), "sk": receipts_key(generation, shard, chunk)}
             self._commit(fence, [], [Write(key=key, item=item, condition="")])
+
+    def replace_receipts(self, fence: Fence, generation: int, shards: Sequence[Sequence[Receipt]]) -> None:
+        """Write the receipts of all shards, and empty the items that are left of other shards. Raises Fenced.
+
+        Cut off in between, a receipt may stand twice, or be gone: that consumer is told once more.
+        """
+        prefix, pk = f"receipts#{generation:08d}#", partition(fence.registry)
+        for number, receipts in enumerate(shards):
+            self.save_receipts(fence, generation, number, receipts)
+        new = {
+            receipts_key(generation, number, chunk)
+            for number, receipts in enumerate(shards)
+            for chunk in range(math.ceil(len(receipts) / CHUNK))
+        }
+        for item in self.table.query(pk, prefix):
+            if item["sk"] not in new:
+                key = {"pk": pk, "sk": str(item["sk"])}
+                self._commit(fence, [], [Write(key=key, item={"format": 1, "receipts": []}, condition="")])
 
     def again(self, registry: str) -> Again | None:
         """Return when the tick may start the registry's unfinished work again."""

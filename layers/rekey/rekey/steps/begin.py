@@ -9,15 +9,16 @@ from datetime import datetime
 from rekey import runtime
 from rekey.bus import Told
 from rekey.contracts import Stored
-from rekey.errors import Denied, OutOfTime, RekeyError, Unreachable
+from rekey.errors import Denied, InputInvalid, OutOfTime, RekeyError, Unreachable
 from rekey.model.plan import Consumer, EksCluster, GitHubSecret, KubernetesPullSecret, Plan, WebhookConsumer
 from rekey.model.request import Reason, Request
 from rekey.model.rotation import Fence, Phase, Rotation
-from rekey.model.state import Next, Outcome, State
+from rekey.model.state import Next, Operation, Outcome, State
 from rekey.observability import logger
 from rekey.protocol import may_be_in_force_after
 from rekey.records.folder import EntryState, ShardFile
 from rekey.records.ledger import changing
+from rekey.records.redelivering import told_again
 from rekey.runtime import Call
 from rekey.steps import unclaimed
 from rekey.steps.bench import Bench, last_promoted
@@ -40,6 +41,10 @@ def run(bench: Bench, call: Call) -> State:
     """
     now = runtime.now()
     state = call.state
+    if state.operation is not Operation.ROTATE:
+        raise InputInvalid(
+            f"an execution is started as `rotate`: `rekey deliver {state.registry}` has it deliver again"
+        )
     if call.redrive:
         return state.to(Next.STOP, outcome=Outcome.JOINED)
     lease = bench.leases.take(state.registry, call.execution, call.redrive, now)
@@ -58,9 +63,7 @@ def run(bench: Bench, call: Call) -> State:
     if rotation.shards == 0:
         rotation = _lay_out(bench, fence, rotation)
     elif rotation.pin_again:
-        plan, body, _ = bench.plans.pushed(rotation.registry, rotation.plan_version)
-        shards = _pin(bench, rotation, plan, body)
-        rotation = bench.ledger.save_one(fence, rotation.having(pin_again=False, shards=shards))
+        rotation = _pin_again(bench, fence, rotation)
     state = state.model_copy(
         update={
             "generation": rotation.generation,
@@ -68,7 +71,10 @@ def run(bench: Bench, call: Call) -> State:
             "shards": tuple(range(rotation.shards)),
         }
     )
-    return state.to(_entry(rotation))
+    entry = _entry(rotation)
+    if entry is Next.DELIVER and rotation.delivery_asked_at is not None:
+        return state.to(Next.PREPARE, operation=Operation.DELIVER)
+    return state.to(entry)
 
 
 def _entry(rotation: Rotation) -> Next:
@@ -218,6 +224,18 @@ def _lay_out(bench: Bench, fence: Fence, rotation: Rotation) -> Rotation:
         snapshot_at=None if note else runtime.now(),
     )
     return bench.ledger.save_one(fence, laid_out)
+
+
+def _pin_again(bench: Bench, fence: Fence, rotation: Rotation) -> Rotation:
+    """Pin the plan that a person mended; whoever is to be told again gets a receipt that says so."""
+    plan, body, _ = bench.plans.pushed(rotation.registry, rotation.plan_version)
+    if rotation.completed:
+        pinned = bench.folder(rotation.registry, rotation.generation).plan()
+        receipts = bench.ledger.receipts(rotation.registry, rotation.generation)
+        pending = told_again(cut(plan.consumers), pinned, receipts, rotation.deliver_to)
+        bench.ledger.replace_receipts(fence, rotation.generation, pending)
+    shards = _pin(bench, rotation, plan, body)
+    return bench.ledger.save_one(fence, rotation.having(pin_again=False, deliver_to=(), shards=shards))
 
 
 def _pin(bench: Bench, rotation: Rotation, plan: Plan, body: bytes) -> int:

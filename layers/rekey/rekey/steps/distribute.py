@@ -108,7 +108,7 @@ class _Work:
             for state in entries:
                 kind = self.parts[state.entry].type
                 if state.problem:
-                    known[state.entry] = _unready(state, kind)
+                    known[state.entry] = _unready(known.get(state.entry), state, kind)
                     continue
                 known.pop(state.entry, None)  # what stood for the whole entry while its consumers were not known
                 for consumer in state.consumers:
@@ -229,8 +229,10 @@ def _pending(consumer: str, kind: str) -> Receipt:
     return Receipt(consumer, kind, ConsumerOutcome.PENDING, reason="not sent yet, or sent and not answered in time")
 
 
-def _unready(state: EntryState, kind: str) -> Receipt:
-    """Return the receipt that stands for an entry whose consumers are not known yet."""
+def _unready(there: Receipt | None, state: EntryState, kind: str) -> Receipt:
+    """Return the receipt that stands for an entry whose consumers are not known yet; one that has it keeps its own."""
+    if there is not None and there.outcome.done:
+        return there
     outcome = ConsumerOutcome.UNREACHABLE if state.transient else ConsumerOutcome.FAILED
     return Receipt(state.entry, kind, outcome, reason=state.problem, answered_at=runtime.now())
 

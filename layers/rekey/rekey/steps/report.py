@@ -84,9 +84,9 @@ class Report:
     def __init__(self, bench: Bench, call: Call, fence: Fence) -> None:
         self.bench, self.call, self.fence = bench, call, fence
         self.now = runtime.now()
-        self.again = bench.ledger.again(fence.registry)
-        self.tries = self.again.tries if self.again else 0
-        self.told = self.again.told.split() if self.again else []
+        self.again: Again | None = None
+        self.tries = 0
+        self.told: list[str] = []
         self.stands: list[str] = []
         """Digests of what stands in the way now, and was told."""
         self.unwritten = ""
@@ -101,10 +101,13 @@ class Report:
 
     def _end(self) -> State:
         state = self.call.state
+        self.again = self.bench.ledger.again(state.registry)
+        self.tries = self.again.tries if self.again else 0
+        self.told = self.again.told.split() if self.again else []
         self.stands, self.unwritten = [], ""
         rotation = self.bench.ledger.latest(state.registry)
         stopped = self.bench.ledger.stopped_after(rotation)
-        if stopped is not None:
+        if stopped is not None and not _stopped_before(rotation, stopped):
             self._end_the_one_that_stopped(stopped)
         if rotation is None or rotation.execution != self.call.execution:
             # Begin failed before it opened or took up a rotation: its requests stay open.
@@ -148,7 +151,7 @@ class Report:
         over = False
         if rotation.promoted_at is not None and plan is not None:
             recover_for = plan.policy.recover_for
-            over = self.now >= rotation.promoted_at + recover_for
+            over = self.now >= (rotation.delivery_asked_at or rotation.promoted_at) + recover_for
             receipts = evidence.given_up(receipts, known, str(recover_for)) if over else receipts
         return Findings(
             rotation=rotation,
@@ -162,6 +165,8 @@ class Report:
         )
 
     def _outcome(self, found: Findings) -> Outcome:
+        if found.rotation.pin_again and found.rotation.completed:
+            return Outcome.UNFINISHED  # somebody wants it delivered again: the next execution does
         return _ENDS.get(found.rotation.phase) or evidence.outcome_of(found)
 
     def _ended(self, found: Findings, outcome: Outcome) -> Findings:
@@ -308,6 +313,12 @@ class Report:
         lingering = bool(error) and not _is_definite(error)
         hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=[self._following(again)])
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
+
+
+def _stopped_before(rotation: Rotation | None, stopped: Rotation) -> bool:
+    """Whether the next rotation stopped, and that was told, long before this one was opened to deliver again."""
+    asked, at = rotation.delivery_asked_at if rotation else None, stopped.finished_at
+    return asked is not None and at is not None and at < asked and stopped.outcome == Outcome.STOPPED
 
 
 def _ends_with_a_person(rotation: Rotation, outcome: Outcome) -> bool:

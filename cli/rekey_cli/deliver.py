@@ -1,0 +1,36 @@
+"""`rekey deliver`: bring the password in force to whom lacks it, without a reset."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from rekey.records import redelivering
+from rekey_cli import console
+from rekey_cli.registry_name import Registry
+from rekey_cli.stack import Stack, StackName
+
+EXAMPLES = """
+$ rekey deliver prod-images
+$ rekey deliver prod-images web-ci 'prod-*'
+$ rekey deliver prod-images '*'
+"""
+
+
+def deliver(
+    registry: Registry,
+    consumers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CONSUMER]...", help="Who is told again though they have it; `*` is any text", show_default=False
+        ),
+    ] = None,
+    stack: StackName = None,
+) -> None:
+    """Bring the password in force to every consumer that lacks it, under the plan as it is pushed now.
+
+    Nothing is reset: that is for consumers that failed and are mended, and for those that are new in the plan.
+    """
+    target = Stack(stack)
+    rotation = redelivering.deliver(target.ledger, target.bucket, registry, consumers or (), datetime.now(UTC))
+    console.done(f"{rotation.id} is delivered again within a minute: `rekey status {registry}` shows to whom")

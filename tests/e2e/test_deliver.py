@@ -1,0 +1,145 @@
+"""`rekey deliver`: the password in force reaches whom lacks it. Nothing is reset, and nobody else is written to."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rekey.errors import InputInvalid
+from tests.e2e import rotating
+from tests.sandbox.faults import answer
+from tests.sandbox.wire import Response
+
+if TYPE_CHECKING:
+    from tests.sandbox.company import Company
+    from tests.sandbox.wire import Predicate
+
+GONE = answer(Response.json({"message": "gone"}, 410))
+WEB = "web-ci"
+BOT = "deploy-bot"
+
+
+def _to_bot(company: Company) -> Predicate:
+    """Return what picks the writes to the webhook's receiver."""
+    is_write = rotating.is_write(company)
+    return lambda request: request.method == "POST" and is_write(request)
+
+
+def _without_bot(company: Company) -> None:
+    """Rotate, with one consumer that refuses for good; then that is mended."""
+    company.world.receiver.inject(GONE, when=_to_bot(company), times=None)
+    assert rotating.rotate(company).error == "ConsumersFailed"
+    company.world.receiver.clear_faults()
+
+
+def _count(company: Company) -> Counter[str]:
+    return Counter(request.method + request.path for request in rotating.written(company))
+
+
+def _assert_all_have_it(company: Company) -> None:
+    rotating.assert_rotated(company)
+    assert len(rotating.reset_calls(company)) == 1
+    assert rotating.open_things(company) == []
+    assert rotating.kept(company) == []
+    assert company.evidence()["outcome"] == "finished"
+    assert set(rotating.outcomes(company).values()) == {"updated"}
+
+
+def test_a_consumer_that_failed_and_is_mended_gets_it_and_no_other_is_written_to(company: Company) -> None:
+    _without_bot(company)
+    before = _count(company)
+    rotating.deliver(company)
+    assert rotating.tick(company).status == "SUCCEEDED"
+    _assert_all_have_it(company)
+    assert (_count(company) - before).total() == 1
+    evidence = company.evidence()
+    assert evidence["times"]["delivery_asked"]
+    assert isinstance(evidence["credential_gap_s"], float)
+    assert [told["outcome"] for told in rotating.told(company, "Rotation Finished")] == ["consumers_failed", "finished"]
+    rotating.tick_in_vain(company)
+
+
+def test_the_registry_is_asked_before_anybody_is_told(company: Company) -> None:
+    """Somebody has reset it since: what the store holds opens nothing any more."""
+    _without_bot(company)
+    company.world.cloudraya.click_reset(company.name)
+    before = _count(company)
+    rotating.deliver(company, "*")
+    assert rotating.tick(company).error == "AttentionNeeded"
+    assert _count(company) == before
+    assert "somebody reset it elsewhere" in rotating.asked_for_a_person(company)
+    with pytest.raises(InputInvalid, match="`rekey paste"):
+        rotating.deliver(company)
+
+
+def test_whom_it_names_is_told_again_though_they_have_it(company: Company) -> None:
+    """Somebody wrote another value over it, as no receipt can know."""
+    _without_bot(company)
+    rotating.deliver(company)
+    assert rotating.tick(company).status == "SUCCEEDED"
+    before = _count(company)
+    rotating.deliver(company, WEB, "prod-*")
+    assert rotating.tick(company).status == "SUCCEEDED"
+    again = _count(company) - before
+    assert sum(number for place, number in again.items() if "/web/" in place) == 1
+    assert not [place for place in again if place.startswith("POST")], "the webhook was not named"
+    assert set(rotating.held_by_consumers(company).values()) == {company.current()}
+
+
+def test_who_is_new_in_the_plan_gets_it_and_who_left_it_is_gone_from_the_evidence(company: Company) -> None:
+    assert rotating.rotate(company).status == "SUCCEEDED"
+    with pytest.raises(InputInvalid, match="every consumer"):
+        rotating.deliver(company)
+    before = _count(company)
+    bot = next(entry for entry in company.document["consumers"] if entry["name"] == BOT)
+    consumers = [entry for entry in company.document["consumers"] if entry["name"] not in (WEB, BOT)]
+    company.document["consumers"] = [copy.deepcopy(bot) | {"name": "second-bot"}, *consumers]
+    company.push_plan()
+    rotating.deliver(company)
+    assert rotating.tick(company).status == "SUCCEEDED"
+    assert list((_count(company) - before).values()) == [1]
+    outcomes = rotating.outcomes(company)
+    assert outcomes["second-bot"] == "updated"
+    assert WEB not in outcomes
+    assert company.evidence()["counts"] == {"consumers": 5, "done": 5}
+
+
+def test_it_goes_on_where_its_execution_was_stopped(company: Company) -> None:
+    _without_bot(company)
+    rotating.deliver(company)
+    held = company.world.receiver.hold(when=_to_bot(company))
+    company.world.cloud.tick_now()
+    held.wait_until_reached(rotating.PATIENCE)
+    company.world.cloud.client("stepfunctions").stop_execution(executionArn=rotating.executions(company)[-1])
+    held.release()
+    assert rotating.tick(company).status == "SUCCEEDED"
+    _assert_all_have_it(company)
+
+
+def test_asked_while_a_rotation_tells_its_consumers_it_comes_after_that(company: Company) -> None:
+    """That execution ends unfinished, whatever it has done: what was asked meanwhile is not forgotten."""
+    held = company.world.receiver.hold(when=_to_bot(company))
+    arn = rotating.start(company)
+    held.wait_until_reached(rotating.PATIENCE)
+    before = _count(company)
+    rotating.deliver(company, WEB)
+    held.release()
+    assert rotating.ended(company, arn).error == "Unfinished"
+    assert rotating.tick(company).status == "SUCCEEDED"
+    _assert_all_have_it(company)
+    assert sum(number for place, number in (_count(company) - before).items() if "/web/" in place) == 1
+
+
+def test_a_later_leak_is_not_kept_waiting(company: Company) -> None:
+    """The next rotation tells everybody, and the one that was to be delivered again is closed for it."""
+    _without_bot(company)
+    rotating.deliver(company)
+    assert rotating.rotate(company, leak="another").status == "SUCCEEDED"
+    assert company.resets == 2
+    assert set(rotating.held_by_consumers(company).values()) == {company.current()}
+    assert set(rotating.outcomes(company, 2).values()) == {"updated"}
+    assert rotating.open_things(company) == []
+    rotating.tick_in_vain(company)

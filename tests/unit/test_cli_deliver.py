@@ -1,0 +1,65 @@
+"""`rekey deliver`: what a person reads, and what the tick then finds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rekey.model.rotation import Phase
+from rekey.model.verdict import ConsumerOutcome, Receipt
+from rekey.records.codec import partition, receipts_key
+from rekey.records.dynamo import Write
+from rekey.records.plans import to_stored
+from tests.unit.cli_stack import FakeStack, run
+from tests.unit.plan_documents import good
+
+if TYPE_CHECKING:
+    from rekey.model.rotation import Rotation
+
+
+@pytest.fixture
+def failed(stack: FakeStack) -> FakeStack:
+    """Return a stack with a rotation that is over, and one consumer that has not got the password."""
+    stack.push()
+    stack.bucket.write("rotations/prod-images/1/plan.json", to_stored(good()), "application/json")
+    then = datetime.now(UTC)
+    stack.rotation(Phase.FINISHED, outcome="consumers_failed", promoted_at=then, finished_at=then)
+    receipt = Receipt("web-ci", "github-secret", ConsumerOutcome.FAILED, reason="401: give the app access")
+    key = {"pk": partition("prod-images"), "sk": receipts_key(1, 0, 0)}
+    stack.ledger.table.write(Write(key=key, item={"format": 1, "receipts": [receipt.to_record()]}, condition=""))
+    return stack
+
+
+def latest(stack: FakeStack) -> Rotation:
+    rotation = stack.ledger.latest("prod-images")
+    assert rotation is not None
+    return rotation
+
+
+def test_it_says_that_it_goes_on_and_where_to_look(failed: FakeStack) -> None:
+    result = run("deliver", "prod-images")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "prod-images/1 is delivered again within a minute: `rekey status prod-images` shows to whom" in result.stderr
+    assert (latest(failed).phase, latest(failed).deliver_to) == (Phase.DELIVERING, ())
+    assert failed.ledger.open_registries() == {"prod-images": True}
+
+
+def test_names_say_who_is_told_though_they_have_it(failed: FakeStack) -> None:
+    assert run("deliver", "prod-images", "web-*", "deploy-bot").exit_code == 0
+    assert latest(failed).deliver_to == ("web-*", "deploy-bot")
+
+
+def test_a_name_that_the_plan_has_not_is_a_message(failed: FakeStack) -> None:
+    result = run("deliver", "prod-images", "web-cl")
+    assert result.exit_code == 1
+    assert "the plan of prod-images has no consumer `web-cl`" in result.stderr
+    assert latest(failed).phase is Phase.FINISHED
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_registry_that_nobody_rotated_is_a_message() -> None:
+    result = run("deliver", "prod-images")
+    assert result.exit_code == 1
+    assert "`rekey rotate prod-images` does" in result.stderr

@@ -1,0 +1,392 @@
+"""Redelivering: which password may be delivered again, to whom, and what is written for it."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+from rekey import runtime
+from rekey.errors import Conflict, Denied, InputInvalid, PlanMissing
+from rekey.model.rotation import Again, Phase, Rotation
+from rekey.model.state import Next, Operation, Outcome, State
+from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
+from rekey.records import redelivering
+from rekey.records.ledger import following
+from rekey.records.plans import from_stored, plan_key, to_stored
+from rekey.runtime import Call
+from rekey.steps import begin
+from tests.sandbox import aws_faults
+from tests.unit.bare_stack import BareStack, plan_of
+from tests.unit.test_report import Execution, good
+
+if TYPE_CHECKING:
+    from rekey.model.plan import Plan
+    from rekey.model.rotation import Fence
+
+NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+WRITE = "dynamodb:TransactWriteItems"
+KIND = "webhook"
+FAILED = ConsumerOutcome.FAILED
+Document: TypeAlias = "dict[str, object]"
+
+
+def entry(name: str, **changes: object) -> dict[str, object]:
+    hook = {"type": KIND, "url": "http://127.0.0.1:9/hook", "signing_key": {"secret": "rekey/hook"}}
+    return {"name": name, **hook, **changes}
+
+
+def plan(registry: str, *consumers: dict[str, object], **changes: object) -> dict[str, object]:
+    return plan_of(registry, **({"consumers": list(consumers)} if consumers else {}), **changes)
+
+
+def receipt(
+    consumer: str,
+    outcome: ConsumerOutcome = ConsumerOutcome.UPDATED,
+    verdict: ConsumerVerdict = ConsumerVerdict.ACCEPTED,
+) -> Receipt:
+    return Receipt(consumer, KIND, outcome, verdict)
+
+
+class Done:
+    """A registry with a rotation that is over, under the plan that is pushed."""
+
+    def __init__(self, opened: BareStack, *receipts: Receipt, **rotation: object) -> None:
+        self.opened, self.registry = opened, opened.new_registry()
+        self.fence: Fence = opened.fence(self.registry)
+        given = receipts or (receipt("deploy-bot", FAILED),)
+        document = plan(self.registry, *(entry(name) for name in {one.consumer.split("/")[0] for one in given}))
+        self.folder = opened.bench.folder(self.registry, 1)
+        self.folder.pin_plan(to_stored(document))
+        self.push(document)
+        over = {"phase": Phase.FINISHED, "finished_at": NOW, "outcome": Outcome.CONSUMERS_FAILED.value, "shards": 1}
+        self.rotation = opened.rotation(self.fence, **{**over, "promoted_at": NOW, "store_version": "v", **rotation})
+        opened.ledger.save_receipts(self.fence, 1, 0, given)
+        opened.aws.client("secretsmanager").create_secret(Name=f"registries/{self.registry}")
+
+    def push(self, document: dict[str, object]) -> str:
+        return self.opened.bucket.write(plan_key(self.registry), to_stored(document), "application/json")
+
+    def deliver(self, *patterns: str) -> Rotation:
+        return redelivering.deliver(self.opened.ledger, self.opened.bucket, self.registry, patterns, NOW + HOUR)
+
+    def refuses(self, why: str, *patterns: str) -> None:
+        before = self.opened.ledger.latest(self.registry)
+        with pytest.raises(InputInvalid, match=why):
+            self.deliver(*patterns)
+        assert self.opened.ledger.latest(self.registry) == before
+        assert self.opened.ledger.again(self.registry) is None
+
+    def begin(self, operation: Operation = Operation.ROTATE) -> State:
+        """Take it up as the next execution does; the store is asked nothing: it holds no generation."""
+        state = State(format=1, operation=operation, registry=self.registry, start=1)
+        call = Call("begin", self.fence.owner, 0, repeated=False, state=state, deadline=runtime.now() + HOUR)
+        return begin.run(self.opened.bench, call)
+
+    @property
+    def receipts(self) -> dict[str, ConsumerOutcome]:
+        return {one.consumer: one.outcome for one in self.opened.ledger.receipts(self.registry, 1)}
+
+
+class TestWhere:
+    def test_what_was_closed_is_open_again_and_the_tick_comes_at_once(self, opened: BareStack) -> None:
+        done = Done(opened, wrong_logins=3, logins_spent=True, heard_by="arn", problems=("look at it",))
+        fresh = Again(registry=done.registry, tries=4, at=NOW + 9 * HOUR)
+        opened.table.write(following(fresh, fresh.having(rev=secrets.token_hex(8))))
+        version = done.push(plan(done.registry, entry("deploy-bot"), policy={"ready_for": "45m"}))
+        rotation = done.deliver()
+        assert opened.ledger.latest(done.registry) == rotation
+        assert (rotation.phase, rotation.plan_version, rotation.pin_again) == (Phase.DELIVERING, version, True)
+        assert (rotation.outcome, rotation.problems, rotation.finished_at) == ("", (), None)
+        assert opened.ledger.open_registries()[done.registry] is True
+        again = opened.ledger.again(done.registry)
+        assert again is not None
+        assert (again.tries, again.at) == (0, NOW + HOUR)
+
+    def test_the_password_is_to_be_asked_for_anew(self, opened: BareStack) -> None:
+        """What was heard months ago, and the wrong logins of then, say nothing of today."""
+        fields = {"wrong_logins": 3, "logins_spent": True, "new_refusals": 1, "heard_by": "arn"}
+        rotation = Done(opened, old_verdict=LoginVerdict.REFUSED, **fields).deliver()
+        assert (rotation.wrong_logins, rotation.logins_spent, rotation.new_refusals) == (0, False, 0)
+        assert not rotation.heard
+        assert rotation.old_verdict is LoginVerdict.REFUSED, "a fact that stands is not asked again"
+
+    def test_what_an_open_one_has_spent_stays_spent(self, opened: BareStack) -> None:
+        """Else asking often enough would lock the account."""
+        done = Done(opened, phase=Phase.VERIFYING, wrong_logins=2, outcome="")
+        assert done.deliver().wrong_logins == 2
+
+    def test_without_any_rotation_there_is_nothing_to_deliver(self, opened: BareStack) -> None:
+        registry = opened.new_registry()
+        with pytest.raises(InputInvalid, match=f"`rekey rotate {registry}` does"):
+            redelivering.deliver(opened.ledger, opened.bucket, registry, (), NOW)
+
+    def test_nor_where_none_ever_reset(self, opened: BareStack) -> None:
+        Done(opened, phase=Phase.STOPPED, promoted_at=None).refuses("`rekey rotate")
+
+    @pytest.mark.parametrize(
+        "phase", [Phase.PREPARING, Phase.READY, Phase.RESETTING, Phase.NEEDS_ATTENTION], ids=lambda phase: phase.value
+    )
+    def test_one_that_is_yet_to_reset_tells_everybody_itself(self, opened: BareStack, phase: Phase) -> None:
+        Done(opened, phase=phase, promoted_at=None).refuses("is under way")
+
+    def test_a_password_that_the_registry_refuses_is_brought_to_nobody(self, opened: BareStack) -> None:
+        Done(opened, phase=Phase.NEEDS_ATTENTION).refuses("`rekey paste")
+
+    def test_after_one_that_stopped_the_password_of_the_one_before_is_in_force(self, opened: BareStack) -> None:
+        done = Done(opened)
+        opened.rotation(done.fence, generation=2, phase=Phase.STOPPED)
+        rotation = done.deliver()
+        assert rotation.generation == 1
+        assert opened.ledger.latest(done.registry) == rotation
+
+    @pytest.mark.parametrize(
+        ("part", "field", "named"),
+        [
+            ("registry", {"endpoint": "http://127.0.0.1:10"}, "`registry.endpoint`"),
+            ("registry", {"username": "another"}, "`registry.username`"),
+            ("store", {"name": "registries/another"}, "`store`"),
+        ],
+    )
+    def test_not_where_the_plan_names_another_account_or_store(
+        self, opened: BareStack, part: str, field: dict[str, str], named: str
+    ) -> None:
+        done = Done(opened)
+        document: Any = plan(done.registry, entry("deploy-bot"))
+        document[part] |= field
+        done.push(document)
+        done.refuses(f"{named} of the plan changed since {done.registry}/1.*`rekey rotate {done.registry}`")
+
+    def test_not_without_a_plan(self, opened: BareStack) -> None:
+        done = Done(opened)
+        opened.aws.client("s3").delete_object(Bucket="stack-bucket", Key=plan_key(done.registry))
+        with pytest.raises(PlanMissing):
+            done.deliver()
+
+
+class TestToWhom:
+    def test_where_nobody_lacks_it_it_says_how_to_tell_all(self, opened: BareStack) -> None:
+        done = Done(opened, receipt("deploy-bot"), outcome=Outcome.FINISHED.value)
+        done.refuses(rf"every consumer of {done.registry} has .*`rekey deliver {done.registry} '\*'`")
+        assert done.deliver("*").deliver_to == ("*",)
+
+    def test_what_could_not_be_proven_may_be_tried_again(self, opened: BareStack) -> None:
+        done = Done(opened, receipt("deploy-bot"), outcome=Outcome.NEEDS_ATTENTION.value)
+        assert done.deliver().phase is Phase.DELIVERING
+
+    def test_a_name_that_nobody_has_is_said(self, opened: BareStack) -> None:
+        Done(opened).refuses("has no consumer `web-ci`", "deploy-*", "web-ci")
+
+    def test_more_names_than_a_record_holds_are_refused(self, opened: BareStack) -> None:
+        Done(opened).refuses("51 names", *["deploy-bot"] * 51)
+
+    def test_one_of_the_places_that_a_pattern_has_made_can_be_named(self, opened: BareStack) -> None:
+        done = Done(opened, receipt("all/acme/a"), receipt("all/acme/b"))
+        assert done.deliver("all/acme/b").deliver_to == ("all/acme/b",)
+
+
+def told_again(
+    before: Document, after: Document, receipts: list[Receipt], *patterns: str
+) -> list[dict[str, ConsumerOutcome]]:
+    pinned, pushed = (from_stored(to_stored(document)) for document in (before, after))
+    found = redelivering.told_again(_each(pushed), pinned, receipts, patterns)
+    again = redelivering.told_again(_each(pushed), pinned, [one for shard in found for one in shard], patterns)
+    assert again == found, "cut off in between, it is done once more"
+    return [{one.consumer: one.outcome for one in shard} for shard in found]
+
+
+def _each(pushed: Plan) -> list[list[Any]]:
+    """Cut a plan into shards of one entry."""
+    return [[entry] for entry in pushed.consumers]
+
+
+class TestReceipts:
+    two = plan("prod", entry("a"), entry("b"))
+
+    def test_who_has_it_keeps_the_receipt_and_who_lacks_it_is_pending(self) -> None:
+        given = [receipt("a"), receipt("b", FAILED)]
+        assert told_again(self.two, self.two, given) == [
+            {"a": ConsumerOutcome.UPDATED},
+            {"b": ConsumerOutcome.PENDING},
+        ]
+
+    @pytest.mark.parametrize(
+        "lacking",
+        [
+            receipt("a", ConsumerOutcome.UNREACHABLE),
+            receipt("a", ConsumerOutcome.PENDING),
+            receipt("a", verdict=ConsumerVerdict.DIFFERS),
+        ],
+        ids=["not reached", "not sent", "another one since"],
+    )
+    def test_nor_has_it_who_was_not_reached_or_had_another_one_since(self, lacking: Receipt) -> None:
+        assert told_again(self.two, self.two, [lacking, receipt("b")])[0] == {"a": ConsumerOutcome.PENDING}
+
+    @pytest.mark.parametrize("outcome", [ConsumerOutcome.UNCHANGED, ConsumerOutcome.SUPERSEDED])
+    def test_who_had_it_or_has_a_newer_one_is_left_alone(self, outcome: ConsumerOutcome) -> None:
+        given = [receipt("a", outcome=outcome, verdict=ConsumerVerdict.UNKNOWN), receipt("b")]
+        assert told_again(self.two, self.two, given)[0] == {"a": outcome}
+
+    def test_what_is_new_is_pending_and_what_is_gone_has_no_receipt(self) -> None:
+        after = plan("prod", entry("c"), entry("b"))
+        assert told_again(self.two, after, [receipt("a"), receipt("b")]) == [
+            {"c": ConsumerOutcome.PENDING},
+            {"b": ConsumerOutcome.UPDATED},
+        ]
+
+    def test_an_entry_that_is_another_place_now_is_told(self) -> None:
+        after = plan("prod", entry("a", url="http://127.0.0.1:9/another"), entry("b"))
+        assert told_again(self.two, after, [receipt("a"), receipt("b")])[0] == {"a": ConsumerOutcome.PENDING}
+
+    def test_of_the_places_of_a_pattern_those_that_have_it_stay(self) -> None:
+        given = [receipt("a/x"), receipt("a/y", FAILED), receipt("b")]
+        assert told_again(self.two, self.two, given)[0] == {
+            "a/x": ConsumerOutcome.UPDATED,
+            "a": ConsumerOutcome.PENDING,
+        }
+
+    @pytest.mark.parametrize(
+        ("pattern", "left"), [("a", {"a"}), ("a/x", {"a/y", "a"}), ("*", {"a"}), ("*/y", {"a/x", "a"}), ("?", {"a"})]
+    )
+    def test_whom_a_pattern_names_is_pending_though_they_have_it(self, pattern: str, left: set[str]) -> None:
+        given = [receipt("a/x"), receipt("a/y"), receipt("b")]
+        assert set(told_again(self.two, self.two, given, pattern)[0]) == left
+
+
+class TestBegin:
+    def test_it_pins_the_plan_and_leads_to_the_consumers_without_a_reset(self, opened: BareStack) -> None:
+        """One shard for each place: what was in another one is found there."""
+        done = Done(opened, receipt("deploy-bot"), receipt("web-bot"), receipt("gone", FAILED))
+        other = entry("second-bot", url="http://127.0.0.1:10/hook")
+        done.push(plan(done.registry, other, entry("deploy-bot"), entry("web-bot")))
+        done.deliver("web-*")
+        state = done.begin()
+        assert (state.next, state.operation, state.shards) == (Next.PREPARE, Operation.DELIVER, (0, 1))
+        assert done.receipts == {
+            "second-bot": ConsumerOutcome.PENDING,
+            "deploy-bot": ConsumerOutcome.UPDATED,
+            "web-bot": ConsumerOutcome.PENDING,
+        }
+        assert [one.consumer for one in opened.ledger.receipts(done.registry, 1, 0)] == ["second-bot"]
+        rotation = opened.ledger.latest(done.registry)
+        assert rotation is not None
+        assert (rotation.pin_again, rotation.deliver_to, rotation.shards) == (False, (), 2)
+        assert {entry.name for entry in done.folder.plan().consumers} == {"second-bot", "deploy-bot", "web-bot"}
+
+    def test_the_next_execution_tells_nobody_once_more(self, opened: BareStack) -> None:
+        done = Done(opened, receipt("deploy-bot"))
+        done.deliver("*")
+        done.begin()
+        opened.ledger.save_receipts(done.fence, 1, 0, [receipt("deploy-bot")])
+        assert done.begin().operation is Operation.DELIVER
+        assert done.receipts == {"deploy-bot": ConsumerOutcome.UPDATED}
+
+    @pytest.mark.parametrize("number", range(2, 6))
+    def test_cut_off_anywhere_it_is_done_once_more(self, opened: BareStack, number: int) -> None:
+        """Shard after shard is written: a receipt may be lost on the way, and never somebody who is to be told."""
+        many = [receipt(f"bot-{number}") for number in range(250)]
+        done = Done(opened, *many, receipt("web-bot", FAILED))
+        elsewhere = "http://127.0.0.1:10/hook"
+        done.push(plan(done.registry, entry("web-bot", url=elsewhere), *(entry(one.consumer) for one in many[:100])))
+        done.deliver("bot-7")
+        opened.aws.faults.add(WRITE, aws_faults.refuse(), nth=number)
+        with pytest.raises(Denied):
+            done.begin()
+        opened.aws.faults.clear()
+        assert done.begin().next is Next.PREPARE
+        pending = {name for name, outcome in done.receipts.items() if outcome is ConsumerOutcome.PENDING}
+        assert pending >= {"bot-7", "web-bot"}
+        assert set(done.receipts) == {"web-bot", *(one.consumer for one in many[:100])}
+
+    def test_no_execution_is_started_as_one(self, opened: BareStack) -> None:
+        """By hand, that is: it would rotate whatever is open."""
+        done = Done(opened)
+        opened.ask(done.registry)
+        with pytest.raises(InputInvalid, match=f"`rekey deliver {done.registry}`"):
+            done.begin(Operation.DELIVER)
+
+    def test_where_a_person_is_needed_nothing_is_delivered(self, opened: BareStack) -> None:
+        done = Done(opened, phase=Phase.NEEDS_ATTENTION, delivery_asked_at=NOW)
+        assert done.begin().next is Next.RESET
+
+
+class TestAtTheSameMoment:
+    def test_a_write_that_comes_between_fails_all_of_it(self, opened: BareStack) -> None:
+        done = Done(opened)
+
+        def write_first(_request: object) -> None:
+            opened.ledger.save_one(done.fence, done.rotation.having(paged_at=NOW))
+
+        opened.aws.faults.add(WRITE, aws_faults.call_before(write_first))
+        with pytest.raises(Conflict, match="deliver once more"):
+            done.deliver()
+        rotation = opened.ledger.latest(done.registry)
+        assert rotation is not None
+        assert (rotation.phase, rotation.paged_at) == (Phase.FINISHED, NOW)
+        assert opened.ledger.again(done.registry) is None
+
+    def test_a_lost_answer_is_no_failure(self, opened: BareStack) -> None:
+        done = Done(opened)
+        opened.aws.faults.add(WRITE, aws_faults.drop_after())
+        assert done.deliver() == opened.ledger.latest(done.registry)
+
+
+class TestReport:
+    def test_what_was_asked_while_it_ended_is_not_closed(self, opened: BareStack) -> None:
+        execution = Execution(opened, **good(pin_again=True, delivery_asked_at=runtime.now()))
+        assert execution.ends() is Outcome.UNFINISHED
+        rotation = opened.ledger.latest(execution.registry)
+        assert rotation is not None
+        assert rotation.phase.open
+
+    def test_the_time_to_try_begins_anew(self, opened: BareStack) -> None:
+        """The password was promoted long ago: a consumer that does not answer at once is not given up for that."""
+        long_ago = runtime.now() - 9 * HOUR
+        for asked, outcome in ((None, Outcome.CONSUMERS_FAILED), (runtime.now(), Outcome.UNFINISHED)):
+            execution = Execution(opened, **good(promoted_at=long_ago, delivery_asked_at=asked))
+            execution.deliver(ConsumerOutcome.UNREACHABLE)
+            assert execution.ends() is outcome
+
+    def test_why_the_next_one_stopped_before_that_is_no_news(self, opened: BareStack) -> None:
+        asked = runtime.now()
+        for stopped_at, told in ((asked - HOUR, ""), (asked + HOUR, "no rights")):
+            execution = Execution(opened, **good(delivery_asked_at=asked))
+            stopped = {
+                "phase": Phase.STOPPED,
+                "outcome": Outcome.STOPPED.value,
+                "problems": ("no rights",),
+                "execution": "arn",
+            }
+            opened.rotation(execution.fence, generation=2, finished_at=stopped_at, **stopped)
+            execution.deliver(ConsumerOutcome.UPDATED)
+            assert execution.ends() is Outcome.FINISHED
+            assert execution.asked_for() == told
+
+    def test_the_evidence_says_that_it_was_delivered_again(self, opened: BareStack) -> None:
+        """Else the credential gap of months could not be understood."""
+        execution = Execution(opened, **good(delivery_asked_at=runtime.now()))
+        execution.deliver(ConsumerOutcome.UPDATED)
+        assert execution.ends() is Outcome.FINISHED
+        folder = f"rotations/{execution.registry}/1"
+        evidence: Any = opened.bucket.read_json(f"{folder}/evidence.json")
+        assert evidence["times"]["delivery_asked"]
+        assert "a later delivery that a person asked for counts too" in evidence["credential_gap_note"]
+        assert b"A person had it delivered again" in opened.bucket.read(f"{folder}/report.html")[0]
+
+    def test_asked_in_the_very_middle_of_it_neither(self, opened: BareStack) -> None:
+        execution = Execution(opened, **good())
+        execution.deliver(ConsumerOutcome.UPDATED)
+        document = plan_of(execution.registry)
+        opened.bucket.write(plan_key(execution.registry), to_stored(document), "application/json")
+
+        def ask(_request: object) -> None:
+            redelivering.deliver(opened.ledger, opened.bucket, execution.registry, ["*"], runtime.now())
+
+        opened.aws.faults.add(WRITE, aws_faults.call_before(ask))
+        assert execution.ends() is Outcome.UNFINISHED
+        rotation = opened.ledger.latest(execution.registry)
+        assert rotation is not None
+        assert (rotation.phase.open, rotation.pin_again) == (True, True)
