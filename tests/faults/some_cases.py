@@ -21,13 +21,16 @@ LOST = (Kind.ERROR_AFTER, Kind.KILL_AFTER, Kind.CUT_OFF, Kind.GATEWAY_AFTER)
 """What loses the answer to the call."""
 
 
-def run_some(
-    folder: Path, target: Target, choose: Callable[[Sequence[Point]], list[Case]] = cases.representative
-) -> Campaign:
-    """Return the points that a recording found, and what came of the cases that `choose` picks."""
+def run_some(folder: Path, target: Target, choose: Callable[[Sequence[Point]], list[Case]] | None = None) -> Campaign:
+    """Return the points that a recording found, and what came of the cases that `choose` picks (or stand for all)."""
     with world_of(target, folder) as world:
         points = recording.record(world, "recorded", target.registry)
-        return points, running.run_in(world, choose(points), at_once=6, kind=target.registry)
+        if choose is not None:
+            chosen = choose(points)
+        else:
+            again = recording.record(world, "again", target.registry, delivered_again=True)
+            chosen = cases.representative(points, again)
+        return points, running.run_in(world, chosen, at_once=6, kind=target.registry)
 
 
 def all_converged(campaign: Campaign) -> None:

@@ -69,10 +69,10 @@ def test_the_recording_finds_every_server(campaign: Campaign) -> None:
 
 def test_every_state_is_stopped(campaign: Campaign) -> None:
     """The campaign stops the execution at every state of the machine, but for those it says why it cannot enter."""
-    points, _ = campaign
+    points, results = campaign
     stopped = {
         strike.point.operation
-        for case in cases.singles(points)
+        for case in [*cases.singles(points), *(result.case for result in results)]
         for strike in case.strikes
         if strike.kind is Kind.STOP and strike.point.server == MACHINE
     }

@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     began = time.monotonic()
     target = Target(options.registry, options.store, options.cluster)
-    points, unproven = _recorded(target)
+    points, unproven, delivered_again = _recorded(target)
     seed = options.seed if options.seed is not None else secrets.randbelow(2**31)
-    chosen = singles = cases.singles(points, unproven)
+    chosen = singles = cases.singles(points, unproven, delivered_again)
     if options.pairs:
         chosen = cases.pairs(points, options.pairs, random.Random(seed))  # noqa: S311
     if options.only:
@@ -89,14 +89,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _recorded(target: Target) -> tuple[list[Point], list[Point]]:
-    """Return every rotation's points, and those of one whose password goes out unproven."""
+def _recorded(target: Target) -> tuple[list[Point], list[Point], list[Point]]:
+    """Return every rotation's points, those of one whose password goes out unproven, and of one delivered again."""
     with tempfile.TemporaryDirectory() as folder, world_of(target, Path(folder)) as world:
         points, sometimes = recording.record_thrice(world, target.registry)
         unproven = recording.record(world, "unproven", target.registry, cases.going_out_unproven(points))
+        again = recording.record(world, "again", target.registry, delivered_again=True)
     for point in sometimes:
         table.say(f"left out, since not every rotation comes there: {point}")
-    return points, unproven
+    return points, unproven, again
 
 
 def _run(chosen: Sequence[Case], target: Target, options: argparse.Namespace, at_once: int) -> Iterator[list[Result]]:

@@ -60,11 +60,11 @@ _TELLING = (Role.RESET_CALL, Role.SET_CALL, Role.ESCROW_WRITE, Role.NEW_LOGIN)
 _NOT_IN_PAIRS = (Kind.GATEWAY_AFTER, Kind.REFUSED_TWICE)
 
 
-def singles(points: Sequence[Point], unproven: Sequence[Point] = ()) -> list[Case]:
+def singles(points: Sequence[Point], unproven: Sequence[Point] = (), again: Sequence[Point] = ()) -> list[Case]:
     """Return every fault at every point. The reset itself comes first.
 
     Of the others neighbours are far apart in the list, so that one world gets all sorts.
-    `unproven`: what was recorded under `going_out_unproven`.
+    `unproven`: what was recorded under `going_out_unproven`; `again`: when the password was delivered again.
     """
     strikes = [Strike(point, kind) for point in points for kind in kinds_of(point)]
     states = {point.operation: point for point in points if point.server == MACHINE}
@@ -72,7 +72,18 @@ def singles(points: Sequence[Point], unproven: Sequence[Point] = ()) -> list[Cas
     stride = 7
     spread = [(strike,) for first in range(stride) for strike in strikes[first::stride]]
     spread.sort(key=lambda strikes: strikes[0].point.role not in _TELLING)
-    return _numbered([*_off_the_way(points), *_of_the_unproven(points, unproven), *spread])
+    found = _numbered([*_off_the_way(points), *_of_the_unproven(points, unproven), *spread])
+    return [*found, *_numbered(_delivered_again(again), len(found), delivers_again=True)]
+
+
+def _delivered_again(points: Sequence[Point]) -> list[tuple[Strike, ...]]:
+    """Return every fault at what is done otherwise when a password is delivered again: Begin, and every state."""
+    return [
+        (Strike(point, kind),)
+        for point in points
+        if point.server == MACHINE or point.task.function == "begin"
+        for kind in kinds_of(point)
+    ]
 
 
 def going_out_unproven(points: Sequence[Point]) -> Strike:
@@ -120,10 +131,10 @@ def pairs(points: Sequence[Point], count: int, chance: random.Random) -> list[Ca
     return [replace(case, must_all_strike=False) for case in _numbered(found)]
 
 
-def representative(points: Sequence[Point]) -> list[Case]:
+def representative(points: Sequence[Point], again: Sequence[Point] = ()) -> list[Case]:
     """Return a few cases that stand for all: the reset call, the write of its answer, each function killed, each kind.
 
-    Of a kind that neither of these has: one that comes back quickly.
+    Of a kind that neither of these has: one that comes back quickly. `again`: as in `singles`.
     """
     states = {point.operation: point for point in points if point.server == MACHINE}
     wanted = [
@@ -139,7 +150,11 @@ def representative(points: Sequence[Point]) -> list[Case]:
         (states["Verify"], Kind.STOP_AT_WORK),
         *((states[state], kind) for kind, state in _ONCE.items()),
     ]
-    return _numbered((Strike(point, kind),) for point, kind in wanted)
+    found = _numbered((Strike(point, kind),) for point, kind in wanted)
+    first = [(Strike(point, Kind.STOP),) for point in again if point.operation == "AskBeforeDelivery"]
+    if again:
+        first.append((Strike(_last_write(again, "begin"), Kind.KILL_BEFORE),))
+    return [*found, *_numbered(first, len(found), delivers_again=True)]
 
 
 def around_the_reset(points: Sequence[Point]) -> list[Case]:
@@ -187,6 +202,7 @@ def _first(points: Sequence[Point], function: str, operation: str) -> Point:
     )
 
 
-def _numbered(strikes: Iterable[tuple[Strike, ...]]) -> list[Case]:
+def _numbered(strikes: Iterable[tuple[Strike, ...]], after: int = 0, *, delivers_again: bool = False) -> list[Case]:
     """Give each case a registry's name; all are equally long, so that none is found inside another."""
-    return [Case(f"c{number:05d}", pair) for number, pair in zip(itertools.count(1), strikes)]
+    numbered = zip(itertools.count(after + 1), strikes)
+    return [Case(f"c{number:05d}", pair, delivers_again=delivers_again) for number, pair in numbered]

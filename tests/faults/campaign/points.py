@@ -124,6 +124,8 @@ class Case:
     strikes: tuple[Strike, ...]
     must_all_strike: bool = True
     """False: the first fault may lead around the second one's point."""
+    delivers_again: bool = False
+    """Whether it strikes once the rotation is over, when its password is delivered again to everybody."""
 
     @property
     def most_resets(self) -> int:
@@ -159,7 +161,7 @@ class Case:
         return unreadable or refused or _looks_like_a_reset_elsewhere(strike)
 
     def __str__(self) -> str:
-        return " and ".join(map(str, self.strikes))
+        return " and ".join(map(str, self.strikes)) + (" when delivered again" if self.delivers_again else "")
 
 
 def _loses_the_answer(strike: Strike) -> bool:

@@ -122,22 +122,33 @@ class Recorder:
             next(after).role = Role.ESCROW_WRITE
 
 
-def record(world: World, name: str, kind: Kind = "cloudraya", under: Strike | None = None) -> list[Point]:
+def record(
+    world: World, name: str, kind: Kind = "cloudraya", under: Strike | None = None, *, delivered_again: bool = False
+) -> list[Point]:
     """Run one whole rotation without any fault but `under`, and return every point, the states entered included.
 
+    `delivered_again`: not its points, but those that are reached when its password is delivered again to everybody.
     Raises UnattributedError.
     """
     with Setting(world, name, kind) as setting:
+        if delivered_again:
+            recovery.ask(setting)
+            recovery.converge(setting)
+        before = recovery.executions(setting)
         recorder = Recorder(setting)
         if under is not None:
             Struck(setting, under).put()  # put first: what it strikes is not recorded
         recorder.listen()
-        recovery.ask(setting)
+        if delivered_again:
+            recovery.deliver_again(setting)
+        else:
+            recovery.ask(setting)
         recovery.converge(setting)
         world.cloud.faults.clear()
         for server in setting.servers.values():
             server.clear_faults()
-        states = [state for arn in recovery.executions(setting) for state in world.cloud.execution(arn).states]
+        recorded = [arn for arn in recovery.executions(setting) if arn not in before]
+        states = [state for arn in recorded for state in world.cloud.execution(arn).states]
     if recorder.unattributed:
         raise UnattributedError(str(dict(recorder.unattributed)))
     return recorder.points() + [_state(name) for name in dict.fromkeys(states)]

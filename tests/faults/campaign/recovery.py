@@ -39,6 +39,11 @@ def ask(setting: Setting) -> None:
     setting.company.ask()
 
 
+def deliver_again(setting: Setting) -> None:
+    """Have the password in force delivered to everybody once more."""
+    rotating.deliver(setting.company, "*")
+
+
 def executions(setting: Setting) -> list[str]:
     """Return the ARNs of the executions that exist, in the order of their start, without a request over the wire.
 
@@ -81,6 +86,10 @@ def converge(setting: Setting, *, person: bool = True) -> bool:
         if running(setting) or at_work(setting):
             continue
         if _over(setting):
+            with _ticking:  # a tick that saw it open may yet start an execution, which finds nothing to do
+                pass
+            if running(setting) or at_work(setting):
+                continue
             return had_to
         if person and _asks_for_a_person(setting):
             had_to = True

@@ -111,10 +111,16 @@ def _run(everything: Run, case: Case, kind: Kind) -> Result:
     with Setting(everything.world, case.name, kind) as setting:
         everything.add(setting.company, setting.proxy)
         faults = [_fault(setting, strike) for strike in case.strikes]
-        for fault in faults:
-            fault.put()
         try:
-            recovery.ask(setting)
+            if case.delivers_again:
+                recovery.ask(setting)
+                recovery.converge(setting)
+            for fault in faults:
+                fault.put()
+            if case.delivers_again:
+                recovery.deliver_again(setting)
+            else:
+                recovery.ask(setting)
             result.had_to = recovery.converge(setting)
             for fault in faults:
                 if isinstance(fault, Stop) and fault.hit.is_set():

@@ -28,7 +28,8 @@ def labels(case: Case) -> tuple[str, str]:
     if len(case.strikes) > 1:
         return TWO_FAULTS, ""
     (strike,) = case.strikes
-    return _named(strike.point), strike.kind.value
+    again = "again: " if case.delivers_again else ""
+    return f"{again}{_named(strike.point)}", strike.kind.value
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[str]:
