@@ -10,10 +10,12 @@ import pytest
 
 from rekey import runtime
 from rekey.errors import Conflict, Denied, InputInvalid, PlanMissing
+from rekey.model.password import Password
+from rekey.model.request import Reason
 from rekey.model.rotation import Again, Phase, Rotation
 from rekey.model.state import Next, Operation, Outcome, State
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
-from rekey.records import redelivering
+from rekey.records import pasting, redelivering
 from rekey.records.ledger import following
 from rekey.records.plans import from_stored, plan_key, to_stored
 from rekey.runtime import Call
@@ -73,6 +75,9 @@ class Done:
     def deliver(self, *patterns: str) -> Rotation:
         return redelivering.deliver(self.opened.ledger, self.opened.bucket, self.registry, patterns, NOW + HOUR)
 
+    def deliver_first(self, _request: object) -> None:
+        self.deliver()
+
     def refuses(self, why: str, *patterns: str) -> None:
         before = self.opened.ledger.latest(self.registry)
         with pytest.raises(InputInvalid, match=why):
@@ -85,6 +90,16 @@ class Done:
         state = State(format=1, operation=operation, registry=self.registry, start=1)
         call = Call("begin", self.fence.owner, 0, repeated=False, state=state, deadline=runtime.now() + HOUR)
         return begin.run(self.opened.bench, call)
+
+    def paste(self) -> None:
+        """Paste what a person got in the console."""
+        secret, ledger = Password(secrets.token_urlsafe(12)), self.opened.ledger
+        pasting.paste(ledger, self.opened.escrow, self.registry, secret, now=NOW + HOUR, clicked_at=None)
+
+    @property
+    def rotations(self) -> list[Rotation]:
+        found = (self.opened.ledger.rotation(self.registry, generation) for generation in (1, 2))
+        return [rotation for rotation in found if rotation is not None]
 
     @property
     def receipts(self) -> dict[str, ConsumerOutcome]:
@@ -327,6 +342,45 @@ class TestAtTheSameMoment:
         assert rotation is not None
         assert (rotation.phase, rotation.paged_at) == (Phase.FINISHED, NOW)
         assert opened.ledger.again(done.registry) is None
+
+    @pytest.mark.parametrize("stopped", [False, True], ids=["the first", "after one that stopped"])
+    def test_the_next_rotation_and_it_do_not_both_begin(self, opened: BareStack, *, stopped: bool) -> None:
+        """Whichever writes first has it: else one of the two would be open, and nobody would work on it."""
+        done = Done(opened)
+        if stopped:
+            opened.rotation(done.fence, generation=2, phase=Phase.STOPPED)
+        opened.ask(done.registry)
+
+        def begin_first(_request: object) -> None:
+            assert done.begin().generation == 2
+
+        opened.aws.faults.add(WRITE, aws_faults.call_before(begin_first))
+        with pytest.raises(Conflict):
+            done.deliver()
+        assert [rotation.phase.open for rotation in done.rotations] == [False, True]
+
+    @pytest.mark.parametrize("stopped", [False, True], ids=["the first", "after one that stopped"])
+    def test_asked_before_the_next_rotation_is_written_it_goes_first(self, opened: BareStack, *, stopped: bool) -> None:
+        done = Done(opened)
+        if stopped:
+            opened.rotation(done.fence, generation=2, phase=Phase.STOPPED)
+        opened.ask(done.registry, reason=Reason.REQUESTED)
+        opened.aws.faults.add(WRITE, aws_faults.call_before(done.deliver_first))
+        state = done.begin()
+        assert (state.generation, state.operation) == (1, Operation.DELIVER)
+        assert [rotation.phase.open for rotation in done.rotations] == [True, False][: len(done.rotations)]
+
+    @pytest.mark.parametrize("stopped", [False, True], ids=["the first", "after one that stopped"])
+    def test_nor_a_paste_and_it(self, opened: BareStack, *, stopped: bool) -> None:
+        done = Done(opened)
+        if stopped:
+            opened.rotation(done.fence, generation=2, phase=Phase.STOPPED)
+        opened.aws.faults.add(WRITE, aws_faults.call_before(done.deliver_first))
+        with pytest.raises(Conflict, match="paste once more"):
+            done.paste()
+        assert [rotation.phase.open for rotation in done.rotations] == [True, False][: len(done.rotations)]
+        done.paste()
+        assert [rotation.phase.open for rotation in done.rotations] == [False, True]
 
     def test_a_lost_answer_is_no_failure(self, opened: BareStack) -> None:
         done = Done(opened)

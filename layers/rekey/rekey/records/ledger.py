@@ -52,6 +52,16 @@ class Ledger:
         after = self.rotation(rotation.registry, rotation.generation + 1) if rotation is not None else None
         return after if after is not None and after.phase is Phase.STOPPED else None
 
+    def closed_before(self, fresh: Rotation, latest: Rotation | None) -> list[Write]:
+        """Return the check that the rotation before a fresh one stays closed: a person may have it delivered again.
+
+        `latest`: as it was read. Raises Conflict where it is open by now.
+        """
+        before = self.rotation(fresh.registry, fresh.generation - 1) if fresh.rev else latest
+        if before is not None and before.phase.open:
+            raise Conflict(f"the rotation {before.id} was opened again")
+        return [] if before is None else [unchanged(before)]
+
     def attempts(self, registry: str, generation: int) -> list[Attempt]:
         """Return every attempt under a number, oldest first."""
         prefix = attempt_key(generation, 0).rpartition("#")[0] + "#"
@@ -208,6 +218,12 @@ def open_mark(rotation: Rotation) -> Write:
     if rotation.phase.open:
         return Write(key=key, item={"format": 1, "generation": rotation.generation}, condition="")
     return Write(key=key, delete=True, condition="")
+
+
+def unchanged(rotation: Rotation) -> Write:
+    """Return the check that a rotation is as it was read."""
+    key = {"pk": partition(rotation.registry), "sk": rotation_key(rotation.generation)}
+    return Write(key=key, condition="rev = :rev", values={":rev": rotation.rev})
 
 
 def changing(rotation: Rotation) -> list[Write]:

@@ -48,6 +48,8 @@ def paste(  # noqa: PLR0913 (where to, what, when)
                 cut_short=bool(latest.shards),
             )
             writes += [following(latest, over.having(rev=secrets.token_hex(8))), open_mark(over)]
+        else:
+            writes += ledger.closed_before(rotation, latest)
     number = rotation.attempts + 1
     waiting = rotation.phase is Phase.READY
     changed = rotation.having(

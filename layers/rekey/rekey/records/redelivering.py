@@ -15,9 +15,10 @@ from rekey.model.rotation import Again, Phase, Rotation
 from rekey.model.state import Outcome
 from rekey.model.verdict import ConsumerOutcome, Receipt
 from rekey.records.bucket import Bucket
-from rekey.records.dynamo import ConditionFailed
+from rekey.records.codec import partition, rotation_key
+from rekey.records.dynamo import ConditionFailed, Write
 from rekey.records.folder import Folder
-from rekey.records.ledger import Ledger, following, open_mark
+from rekey.records.ledger import Ledger, following, open_mark, unchanged
 from rekey.records.plans import Plans
 
 MOST_PATTERNS = 50
@@ -59,11 +60,17 @@ def deliver(ledger: Ledger, bucket: Bucket, registry: str, patterns: Sequence[st
         rev=secrets.token_hex(8),
         **anew,
     )
+    stopped = ledger.stopped_after(rotation)
+    next_key = {"pk": partition(registry), "sk": rotation_key(rotation.generation + 1)}
+    none_follows = unchanged(stopped) if stopped is not None else Write(key=next_key)
     before = ledger.again(registry)
     at_once = Again(registry=registry, tries=0, at=now, rev=secrets.token_hex(8))
     try:
         ledger.table.write(
-            following(rotation, changed), open_mark(changed), following(before or at_once.having(rev=""), at_once)
+            following(rotation, changed),
+            open_mark(changed),
+            following(before or at_once.having(rev=""), at_once),
+            none_follows,
         )
     except ConditionFailed as failed:
         if (failed.old.get(0) or {}).get("rev") != changed.rev:

@@ -9,7 +9,7 @@ from datetime import datetime
 from rekey import runtime
 from rekey.bus import Told
 from rekey.contracts import Stored
-from rekey.errors import Denied, InputInvalid, OutOfTime, RekeyError, Unreachable
+from rekey.errors import Conflict, Denied, InputInvalid, OutOfTime, RekeyError, Unreachable
 from rekey.model.plan import Consumer, EksCluster, GitHubSecret, KubernetesPullSecret, Plan, WebhookConsumer
 from rekey.model.request import Reason, Request
 from rekey.model.rotation import Fence, Phase, Rotation
@@ -89,6 +89,14 @@ def _entry(rotation: Rotation) -> Next:
 
 
 def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None:
+    """Return the rotation to work on, or None. Looked for once more where a person asked for another in between."""
+    try:
+        return _taken_up(bench, fence, now)
+    except Conflict:
+        return _taken_up(bench, fence, now)
+
+
+def _taken_up(bench: Bench, fence: Fence, now: datetime) -> Rotation | None:
     """Return the unfinished rotation, or a new one if somebody asks for it, or None.
 
     What is closed for the new one is closed in its transaction: nothing is left that neither would look at.
@@ -134,7 +142,8 @@ def _open_rotation(bench: Bench, fence: Fence, now: datetime) -> Rotation | None
         attempts_before=attempts,
         wrong_logins=spent,
     )
-    return bench.ledger.save_one(fence, fresh, also=[] if closed is None else changing(closed))
+    before = bench.ledger.closed_before(fresh, latest) if closed is None else changing(closed)
+    return bench.ledger.save_one(fence, fresh, also=before)
 
 
 def _tell_that_nothing_follows(bench: Bench, closed: Rotation) -> None:
