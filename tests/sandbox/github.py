@@ -90,13 +90,15 @@ class GitHub(HttpServer):
         self, full_name: str, owner_type: Literal["Organization", "User"] = "Organization", *, archived: bool = False
     ) -> None:
         """Create a repository `owner/name`."""
-        number = 10_000 + len(self._repositories)
-        self._repositories[full_name.lower()] = _Repository(number, full_name, owner_type, archived)
+        with self._acting:
+            number = 10_000 + len(self._repositories)
+            self._repositories[full_name.lower()] = _Repository(number, full_name, owner_type, archived)
 
     def set_secret(self, full_name: str, name: str, value: str) -> None:
         """Set a secret as its owner did a month ago in the browser."""
         then = _now() - _AN_OLD_DATE
-        self._repositories[full_name.lower()].secrets[name.upper()] = _Secret(value, then, then)
+        with self._acting:
+            self._repositories[full_name.lower()].secrets[name.upper()] = _Secret(value, then, then)
 
     def secret(self, full_name: str, name: str) -> str:
         """Return what a job would see; raises `KeyError`. There is no such call at the real one."""

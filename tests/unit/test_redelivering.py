@@ -108,7 +108,7 @@ class Done:
 
 class TestWhere:
     def test_what_was_closed_is_open_again_and_the_tick_comes_at_once(self, opened: BareStack) -> None:
-        done = Done(opened, wrong_logins=3, logins_spent=True, heard_by="arn", problems=("look at it",))
+        done = Done(opened, wrong_logins=3, logins_spent=True, problems=("look at it",))
         fresh = Again(registry=done.registry, tries=4, at=NOW + 9 * HOUR)
         opened.table.write(following(fresh, fresh.having(rev=secrets.token_hex(8))))
         version = done.push(plan(done.registry, entry("deploy-bot"), policy={"ready_for": "45m"}))
@@ -123,10 +123,9 @@ class TestWhere:
 
     def test_the_password_is_to_be_asked_for_anew(self, opened: BareStack) -> None:
         """What was heard months ago, and the wrong logins of then, say nothing of today."""
-        fields = {"wrong_logins": 3, "logins_spent": True, "new_refusals": 1, "heard_by": "arn"}
+        fields = {"wrong_logins": 3, "logins_spent": True, "new_refusals": 1}
         rotation = Done(opened, old_verdict=LoginVerdict.REFUSED, **fields).deliver()
         assert (rotation.wrong_logins, rotation.logins_spent, rotation.new_refusals) == (0, False, 0)
-        assert not rotation.heard
         assert rotation.old_verdict is LoginVerdict.REFUSED, "a fact that stands is not asked again"
 
     def test_what_an_open_one_has_spent_stays_spent(self, opened: BareStack) -> None:
@@ -370,6 +369,13 @@ class TestAtTheSameMoment:
         assert (state.generation, state.operation) == (1, Operation.DELIVER)
         assert [rotation.phase.open for rotation in done.rotations] == [True, False][: len(done.rotations)]
 
+    def test_one_that_is_open_again_already_is_not_passed_over(self, opened: BareStack) -> None:
+        done = Done(opened)
+        stopped = opened.rotation(done.fence, generation=2, phase=Phase.STOPPED)
+        done.deliver()
+        with pytest.raises(Conflict, match=f"{done.registry}/1 was opened again"):
+            opened.ledger.closed_before(stopped, stopped)
+
     @pytest.mark.parametrize("stopped", [False, True], ids=["the first", "after one that stopped"])
     def test_nor_a_paste_and_it(self, opened: BareStack, *, stopped: bool) -> None:
         done = Done(opened)
@@ -391,6 +397,7 @@ class TestAtTheSameMoment:
 class TestReport:
     def test_what_was_asked_while_it_ended_is_not_closed(self, opened: BareStack) -> None:
         execution = Execution(opened, **good(pin_again=True, delivery_asked_at=runtime.now()))
+        execution.deliver(ConsumerOutcome.UPDATED)
         assert execution.ends() is Outcome.UNFINISHED
         rotation = opened.ledger.latest(execution.registry)
         assert rotation is not None

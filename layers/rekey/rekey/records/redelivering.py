@@ -52,7 +52,6 @@ def deliver(ledger: Ledger, bucket: Bucket, registry: str, patterns: Sequence[st
         pin_again=True,
         deliver_to=tuple(patterns),
         delivery_asked_at=now,
-        heard_by=None,
         cut_short=False,
         finished_at=None,
         outcome="",
