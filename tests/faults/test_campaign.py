@@ -178,6 +178,8 @@ def test_a_case_that_shows_nothing_is_run_again_and_its_later_outcome_counts() -
     first = [missed, broken, lost]
     assert outcome.not_reached(first, here) == {str(past)}
     assert outcome.not_reached(first, Target(store="vault")) == set()
+    broken_world = Case("c4", (Strike(Point(Task("verify"), AWS, "a:E"), Kind.HANG),))
+    assert outcome.without_result([past, wrong, good, broken_world], first, here) == {str(past), str(broken_world)}
     later = running.Result(past, resets=1).outcome(here)
     assert outcome.with_later(first, [later]) == [*first[1:], later]
 

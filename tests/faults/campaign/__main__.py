@@ -9,6 +9,7 @@ import secrets
 import sys
 import tempfile
 import time
+import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -59,9 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     run(chosen, options.at_once)
     for _ in range(_ROUNDS):
-        again = [case for case in chosen if str(case) in outcome.not_reached(outcomes, target)]
+        again = [case for case in chosen if str(case) in outcome.without_result(chosen, outcomes, target)]
         if again:
-            table.say(f"{len(again)} whose fault did not strike: again, one at a time")
+            table.say(f"{len(again)} whose fault did not strike, or whose world broke: again, one at a time")
             run(again, 1)
     table.say("\n".join(["", *table.rows(outcomes), ""]))
     if missed := table.second_faults_missed(outcomes):
@@ -69,8 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong = [one for one in outcomes if not one.converged]
     for one in wrong:
         table.say(f"{one.target} {one.case}: {'; '.join(one.wrong)}")
+    missing = outcome.without_result(chosen, outcomes, target)
+    for case in missing:
+        table.say(f"{target} {case}: shows nothing")
     table.say(f"{table.sums(outcomes)} seconds={time.monotonic() - began:.0f}")
-    return 1 if wrong or not outcomes else 0
+    return 1 if wrong or missing or not outcomes else 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -106,7 +110,10 @@ def _run(chosen: Sequence[Case], target: Target, options: argparse.Namespace, at
     # Moto keeps everything in its modules, so there is one world a process, and a new process for each.
     with ProcessPoolExecutor(options.processes, get_context("spawn"), max_tasks_per_child=1) as pool:
         for future in as_completed([pool.submit(running.run, part, at_once, target) for part in parts]):
-            yield future.result()
+            if error := future.exception():
+                table.say("".join(traceback.format_exception(error)))  # of its cases there is no outcome
+            else:
+                yield future.result()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from tests.faults.campaign.points import Case
     from tests.sandbox.company import Kind
     from tests.sandbox.company_store import StoreKind
     from tests.sandbox.world import ClusterKind
@@ -89,6 +90,12 @@ def not_reached(outcomes: Sequence[Outcome], target: Target) -> set[str]:
         for one in outcomes
         if one.target == str(target) and one.wrong == (NOT_REACHED,) and not (one.lost or one.leaked)
     }
+
+
+def without_result(cases: Sequence[Case], outcomes: Sequence[Outcome], target: Target) -> set[str]:
+    """Return the cases that show nothing, or of which there is no outcome at all: their world broke."""
+    there = {one.case for one in outcomes if one.target == str(target)} - not_reached(outcomes, target)
+    return {str(case) for case in cases} - there
 
 
 def with_later(outcomes: Sequence[Outcome], later: Sequence[Outcome]) -> list[Outcome]:
