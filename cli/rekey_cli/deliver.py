@@ -22,7 +22,9 @@ def deliver(
     consumers: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CONSUMER]...", help="Who is told again though they have it; `*` is any text", show_default=False
+            metavar="[CONSUMER]...",
+            help="Who is told again though they have it: `web-ci`, `prod-*`, `*`",
+            show_default=False,
         ),
     ] = None,
     stack: StackName = None,
@@ -32,5 +34,8 @@ def deliver(
     Nothing is reset: that is for consumers that failed and are mended, and for those that are new in the plan.
     """
     target = Stack(stack)
-    rotation = redelivering.deliver(target.ledger, target.bucket, registry, consumers or (), datetime.now(UTC))
-    console.done(f"{rotation.id} is delivered again within a minute: `rekey status {registry}` shows to whom")
+    order = redelivering.deliver(target.ledger, target.bucket, registry, consumers or (), datetime.now(UTC))
+    console.done(
+        f"{registry}/{order.generation} is to be delivered again: the next tick takes that up, or the first one after "
+        f"what runs now. `rekey status {registry}` shows how it goes"
+    )

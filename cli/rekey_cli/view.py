@@ -9,7 +9,7 @@ from rekey.model.moment import render
 from rekey.model.old_token import OldToken
 from rekey.model.plan import ManualRegistry
 from rekey.model.request import Request
-from rekey.model.rotation import Again, AttemptOutcome, Phase, Rotation
+from rekey.model.rotation import Again, AttemptOutcome, DeliveryOrder, Phase, Rotation
 from rekey.model.state import Outcome
 from rekey.model.verdict import LoginVerdict, Receipt
 from rekey.wording import some
@@ -33,6 +33,8 @@ class View:
     """The one that came after it and stopped before its reset, while it is not finished."""
     where: str = ""
     """`manual`: what the person is to do."""
+    order: DeliveryOrder | None = None
+    """A wish for a delivery that waits to be taken up."""
     paste: str = ""
     """Why the last paste was not taken; empty where it was, or there was none."""
 
@@ -56,11 +58,18 @@ class View:
             Phase.PREPARING: rotation.started_at,
             Phase.READY: rotation.ready_at,
             Phase.RESETTING: rotation.gate_at,
-            Phase.DELIVERING: rotation.delivery_asked_at or rotation.promoted_at,
+            Phase.DELIVERING: rotation.delivered_again_at or rotation.promoted_at,
             Phase.FINISHED: rotation.finished_at,
             Phase.STOPPED: rotation.finished_at,
         }.get(rotation.phase)
-        noted = (rotation.gate_at, rotation.ready_at, rotation.called_at, rotation.promoted_at, rotation.new_at)
+        noted = (
+            rotation.gate_at,
+            rotation.ready_at,
+            rotation.called_at,
+            rotation.promoted_at,
+            rotation.new_at,
+            rotation.delivered_again_at,
+        )
         return begun or max([rotation.started_at, *(moment for moment in noted if moment)])
 
     @property
@@ -74,7 +83,7 @@ class View:
     @property
     def _is_open(self) -> bool:
         """Whether an execution is to come."""
-        return bool(self.requests) or (self.rotation is not None and self.rotation.phase.open)
+        return bool(self.requests) or self.order is not None or (self.rotation is not None and self.rotation.phase.open)
 
     @property
     def outlived(self) -> str:
@@ -98,7 +107,12 @@ class View:
         waits_for_a_person = self.rotation is not None and self.rotation.phase in _WAITS_FOR_PASTE
         if self.not_begun and not waits_for_a_person:
             return f"{self.not_begun}; {self._again()}"
-        return "; ".join(filter(None, [self.not_begun, self._next_of_rotation()]))
+        return "; ".join(filter(None, [self.not_begun, self._next_of_rotation(), self._ordered]))
+
+    @property
+    def _ordered(self) -> str:
+        """What a person asked for that waits to be taken up."""
+        return f"{self.registry}/{self.order.generation} is to be delivered again" if self.order else ""
 
     def _next_of_rotation(self) -> str:
         rotation = self.rotation
@@ -176,10 +190,16 @@ def view_with(stack: Stack, registry: str, rotation: Rotation | None) -> View:
         requests=ledger.open_requests(registry),
         receipts=sorted(receipts, key=lambda receipt: receipt.consumer),
         again=ledger.again(registry),
-        stopped=ledger.stopped_after(rotation) if rotation and rotation.phase.open else None,
+        stopped=_stopped_after(stack, rotation) if rotation and rotation.phase.open else None,
+        order=ledger.order(registry),
         where=_where(stack, registry) if rotation and rotation.phase is Phase.READY else "",
         paste=_refused_paste(stack, rotation) if rotation and rotation.phase in _WAITS_FOR_PASTE else "",
     )
+
+
+def _stopped_after(stack: Stack, rotation: Rotation) -> Rotation | None:
+    stopped = stack.ledger.stopped_after(rotation)
+    return None if stopped is None or rotation.opened_after(stopped) else stopped
 
 
 def _refused_paste(stack: Stack, rotation: Rotation) -> str:

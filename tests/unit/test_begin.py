@@ -19,7 +19,7 @@ from rekey.model.state import Next, Operation, Outcome, State
 from rekey.records.plans import plan_key
 from rekey.runtime import Call
 from rekey.steps import begin
-from rekey.steps.begin import MOST_SHARDS, cut
+from rekey.steps.shards import MOST_SHARDS, cut
 from tests.sandbox import aws_faults
 from tests.unit.bare_stack import LONGEST, MARGIN, BareStack, plan_of
 

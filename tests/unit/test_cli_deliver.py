@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +16,7 @@ from tests.unit.cli_stack import FakeStack, run
 from tests.unit.plan_documents import good
 
 if TYPE_CHECKING:
-    from rekey.model.rotation import Rotation
+    from rekey.model.rotation import DeliveryOrder
 
 
 @pytest.fixture
@@ -32,30 +32,38 @@ def failed(stack: FakeStack) -> FakeStack:
     return stack
 
 
-def latest(stack: FakeStack) -> Rotation:
-    rotation = stack.ledger.latest("prod-images")
-    assert rotation is not None
-    return rotation
+def order(stack: FakeStack) -> DeliveryOrder:
+    found = stack.ledger.order("prod-images")
+    assert found is not None
+    return found
 
 
-def test_it_says_that_it_goes_on_and_where_to_look(failed: FakeStack) -> None:
+def test_it_says_when_it_is_taken_up_and_where_to_look(failed: FakeStack) -> None:
     result = run("deliver", "prod-images")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "prod-images/1 is delivered again within a minute: `rekey status prod-images` shows to whom" in result.stderr
-    assert (latest(failed).phase, latest(failed).deliver_to) == (Phase.DELIVERING, ())
-    assert failed.ledger.open_registries() == {"prod-images": True}
+    said = " ".join(result.stderr.split())
+    assert "prod-images/1 is to be delivered again: the next tick takes that up" in said
+    assert "`rekey status prod-images` shows how it goes" in said
+    assert order(failed).patterns == ()
+    assert failed.ledger.open_registries() == {"prod-images": False}
 
 
 def test_names_say_who_is_told_though_they_have_it(failed: FakeStack) -> None:
     assert run("deliver", "prod-images", "web-*", "deploy-bot").exit_code == 0
-    assert latest(failed).deliver_to == ("web-*", "deploy-bot")
+    assert order(failed).patterns == ("web-*", "deploy-bot")
+
+
+def test_status_says_that_it_waits(failed: FakeStack) -> None:
+    run("deliver", "prod-images")
+    assert "prod-images/1 is to be delivered again" in run("status", "prod-images").stdout
+    assert failed.ledger.order("prod-images") is not None
 
 
 def test_a_name_that_the_plan_has_not_is_a_message(failed: FakeStack) -> None:
     result = run("deliver", "prod-images", "web-cl")
     assert result.exit_code == 1
     assert "the plan of prod-images has no consumer `web-cl`" in result.stderr
-    assert latest(failed).phase is Phase.FINISHED
+    assert failed.ledger.order("prod-images") is None
 
 
 @pytest.mark.usefixtures("stack")
@@ -63,3 +71,12 @@ def test_a_registry_that_nobody_rotated_is_a_message() -> None:
     result = run("deliver", "prod-images")
     assert result.exit_code == 1
     assert "`rekey rotate prod-images` does" in result.stderr
+
+
+def test_why_the_next_one_stopped_long_ago_is_not_what_comes_next(failed: FakeStack) -> None:
+    """It was told then, and this one was opened after it."""
+    then = datetime.now(UTC)
+    said = {"problems": ("no rights in May",), "outcome": "stopped"}
+    failed.rotation(Phase.STOPPED, generation=2, finished_at=then - timedelta(days=200), **said)
+    failed.rotation(Phase.DELIVERING, outcome="", promoted_at=then - timedelta(days=300), delivered_again_at=then)
+    assert "May" not in run("status", "prod-images").stdout

@@ -283,6 +283,8 @@ class Delivery:
     store: Mapping[str, str]
     """The store's reference and the version."""
     rotated_at: datetime
+    again_at: datetime | None = None
+    """When the delivery began anew because a person asked for that."""
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def build(found: Findings, outcome: Outcome, now: datetime) -> dict[str, object]
             "called": _moment(rotation.called_at),
             "answered": _moment(rotation.answered_at),
             "promoted": _moment(rotation.promoted_at),
-            "delivery_asked": _moment(rotation.delivery_asked_at),
+            "delivered_again": _moment(rotation.delivered_again_at),
             "reported": render(now),
         },
         "alert_to_refused_s": _alert_to_refused(found),
@@ -218,6 +218,8 @@ def _gap(found: Findings) -> float | str | None:
     called = found.rotation.called_at
     if called is None:
         return None
+    if found.rotation.gap_closed_at is not None:
+        return round((found.rotation.gap_closed_at - called).total_seconds(), 3)
     done = [receipt for receipt in found.receipts if receipt.has_it]
     if len(done) < len(found.consumers) or not done:
         return STILL_OPEN
@@ -229,7 +231,8 @@ def _gap_note(found: Findings) -> str:
     """Return what the gap is counted between. When a person clicked is not known: it is then no longer than said."""
     pasted = any(attempt.kind is AttemptKind.PASTED and attempt.promoted_at for attempt in found.attempts)
     start = "the moment a person was told to click (at most, therefore)" if pasted else "the reset call"
-    again = "; a later delivery that a person asked for counts too" if found.rotation.delivery_asked_at else ""
+    opened = found.rotation.delivered_again_at is not None and found.rotation.gap_closed_at is None
+    again = "; some waited until a person had it delivered again" if opened else ""
     return f"from {start} to the answer of the last consumer's write{again}"
 
 

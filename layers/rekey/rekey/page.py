@@ -167,7 +167,7 @@ def _timeline(evidence: Document) -> str:
         (text(times, "called"), "Ready: a person resets from here on" if pasted else "Reset called"),
         (text(times, "answered"), "Reset answered"),
         (text(times, "promoted"), "New password in force in the store"),
-        (text(times, "delivery_asked"), "A person had it delivered again"),
+        (text(times, "delivered_again"), "Delivered again, as a person asked"),
         (
             text(part(evidence, "new_password"), "at"),
             f"New password: {text(part(evidence, 'new_password'), 'verdict')}",

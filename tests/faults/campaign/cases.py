@@ -81,7 +81,7 @@ def _delivered_again(points: Sequence[Point]) -> list[tuple[Strike, ...]]:
     return [
         (Strike(point, kind),)
         for point in points
-        if point.server == MACHINE or point.task.function == "begin"
+        if point.server == MACHINE or point.task.function == "begin" or point.task.call == "deliver"
         for kind in kinds_of(point)
     ]
 

@@ -132,8 +132,7 @@ def record(
     """
     with Setting(world, name, kind) as setting:
         if delivered_again:
-            recovery.ask(setting)
-            recovery.converge(setting)
+            recovery.rotate_but_for_one(setting)
         before = recovery.executions(setting)
         recorder = Recorder(setting)
         if under is not None:

@@ -15,6 +15,8 @@ from rekey.records import pasting, resuming
 from rekey.steps.trigger import execution_name
 from tests.e2e import rotating
 from tests.sandbox.aws_stepfunctions import status_of
+from tests.sandbox.faults import answer
+from tests.sandbox.wire import Response
 
 if TYPE_CHECKING:
     from tests.faults.campaign.setting import Setting
@@ -26,6 +28,7 @@ _DELETED = 1
 """Executions of a case that are deleted at most."""
 _POLL = 0.05
 _TICK = 1.0  # seconds between two ticks, where production has a minute
+_GONE = answer(Response.json({"message": "gone"}, 410))
 _ticking = threading.Lock()
 _ticked: WeakKeyDictionary[World, float] = WeakKeyDictionary()
 
@@ -39,9 +42,18 @@ def ask(setting: Setting) -> None:
     setting.company.ask()
 
 
+def rotate_but_for_one(setting: Setting) -> None:
+    """Rotate while the webhook's receiver refuses for good: it has not got the password."""
+    receiver = setting.servers["webhook"]
+    fault = receiver.inject(_GONE, when=rotating.is_write(setting.company), times=None)
+    ask(setting)
+    converge(setting)
+    receiver.withdraw(fault)
+
+
 def deliver_again(setting: Setting) -> None:
-    """Have the password in force delivered to everybody once more."""
-    rotating.deliver(setting.company, "*")
+    """Have the password in force delivered to whom lacks it, and to one of those who have it."""
+    rotating.deliver(setting.company, "prod-*")
 
 
 def executions(setting: Setting) -> list[str]:

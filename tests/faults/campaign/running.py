@@ -113,8 +113,7 @@ def _run(everything: Run, case: Case, kind: Kind) -> Result:
         faults = [_fault(setting, strike) for strike in case.strikes]
         try:
             if case.delivers_again:
-                recovery.ask(setting)
-                recovery.converge(setting)
+                recovery.rotate_but_for_one(setting)
             for fault in faults:
                 fault.put()
             if case.delivers_again:

@@ -77,7 +77,8 @@ class WebhookConsumer:
     async def _send(self, delivery: Delivery) -> None:
         client = self._shard.client(self._origin.base, self._part.ca)
         body = self._body(delivery)
-        told = f"{delivery.rotation}\n{self._part.name}".encode()
+        again = f"\n{render(delivery.again_at)}" if delivery.again_at else ""  # else who has it would drop it
+        told = f"{delivery.rotation}\n{self._part.name}{again}".encode()
         message = f"msg_{hashlib.sha256(told).hexdigest()[:32]}"
         signed = standard_webhooks.headers(self._signing_key(), message, self._shard.now(), body.encode())
         headers = {"Content-Type": "application/json", **signed}

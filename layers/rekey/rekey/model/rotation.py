@@ -79,11 +79,11 @@ class Rotation(Record):
     """ARN of the execution that works or worked on it last."""
     shards: int = 0
     pin_again: bool = False
-    """Whether Begin is to pin `plan_version` anew: a person mended the plan, or wants the password delivered again."""
-    delivery_asked_at: datetime | None = None
-    """When a person asked that it be delivered again."""
-    deliver_to: tuple[str, ...] = ()
-    """Patterns of consumers that are to be told again though they have it, until Begin has pinned the plan."""
+    """Whether Begin is to pin `plan_version` anew: a person mended the plan."""
+    delivered_again_at: datetime | None = None
+    """When Begin took up that a person wants the password delivered again, the last time."""
+    gap_closed_at: datetime | None = None
+    """When every consumer had it, where it was delivered again after that."""
     gate_at: datetime | None = None
     """When the gate passed. It is not asked again after that."""
     waived: tuple[str, ...] = ()
@@ -123,10 +123,7 @@ class Rotation(Record):
     new_verdict: LoginVerdict | None = None
     new_at: datetime | None = None
     heard_by: str | None = None
-    """ARN of the execution whose Verify last heard the promoted password accepted.
-
-    After what it delivered first; where it is delivered again, just before.
-    """
+    """ARN of the execution whose Verify last heard the promoted password accepted: after what it delivered."""
     old_refusals: int = 0
     """Refusals of the old password since it was last accepted, with the registry well in between."""
     old_verdict: LoginVerdict | None = None
@@ -159,6 +156,21 @@ class Rotation(Record):
     def heard(self) -> bool:
         """Whether the promoted password was accepted after the last delivery: nobody reset it elsewhere before that."""
         return self.heard_by == self.execution
+
+    def opened_after(self, stopped: "Rotation") -> bool:
+        """Whether it was opened to be delivered again long after the next one had stopped, and that was told."""
+        opened, at = self.delivered_again_at, stopped.finished_at
+        return opened is not None and at is not None and at < opened and bool(stopped.outcome)
+
+
+class DeliveryOrder(Record):
+    """A person's wish that the password in force be delivered again. Begin takes it up, and it is gone."""
+
+    registry: str
+    generation: int
+    patterns: tuple[str, ...] = ()
+    """Who is told again though they have it."""
+    asked_at: datetime
 
 
 class AttemptKind(StrEnum):

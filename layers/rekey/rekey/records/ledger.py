@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 from rekey.errors import Conflict, Fenced
 from rekey.model.record import Record
 from rekey.model.request import Request, RequestState
-from rekey.model.rotation import Again, Attempt, Fence, Phase, Rotation
+from rekey.model.rotation import Again, Attempt, DeliveryOrder, Fence, Phase, Rotation
 from rekey.model.verdict import Receipt
 from rekey.records.codec import (
     OPEN,
@@ -51,6 +51,15 @@ class Ledger:
         """Return the rotation that stopped before its reset while this one was not finished, if any did."""
         after = self.rotation(rotation.registry, rotation.generation + 1) if rotation is not None else None
         return after if after is not None and after.phase is Phase.STOPPED else None
+
+    def order(self, registry: str) -> DeliveryOrder | None:
+        """Return the wish for a delivery that waits to be taken up."""
+        key = order_key(registry)
+        return read_record(DeliveryOrder, self.table.get(key["pk"], key["sk"]))
+
+    def forget_order(self, fence: Fence, order: DeliveryOrder) -> None:
+        """Remove a wish that nothing comes of. Raises Fenced; Conflict where somebody wishes more by now."""
+        self._commit(fence, [], [forgetting(order)])
 
     def closed_before(self, fresh: Rotation, latest: Rotation | None) -> list[Write]:
         """Return the check that the rotation before a fresh one stays closed: a person may have it delivered again.
@@ -119,12 +128,14 @@ class Ledger:
         items = self.table.query(partition(registry), prefix)
         return [Receipt.from_record(record) for item in items for record in item["receipts"]]
 
-    def save_receipts(self, fence: Fence, generation: int, shard: int, receipts: Sequence[Receipt]) -> None:
-        """Write a shard's receipts, 200 an item. Raises Fenced.
+    def save_receipts(
+        self, fence: Fence, generation: int, shard: int, receipts: Sequence[Receipt], before: int = 0
+    ) -> None:
+        """Write a shard's receipts, 200 an item, in the place of as many as there were before. Raises Fenced.
 
         A late duplicate of the function may write what it saw earlier: verifying and the next pass set that right.
         """
-        for chunk, first in enumerate(range(0, len(receipts), CHUNK)):
+        for chunk, first in enumerate(range(0, max(len(receipts), before), CHUNK)):
             item = {"format": 1, "receipts": [receipt.to_record() for receipt in receipts[first : first + CHUNK]]}
             key = {"pk": partition(fence.registry), "sk": receipts_key(generation, shard, chunk)}
             self._commit(fence, [], [Write(key=key, item=item, condition="")])
@@ -220,10 +231,27 @@ def open_mark(rotation: Rotation) -> Write:
     return Write(key=key, delete=True, condition="")
 
 
+def order_key(registry: str) -> dict[str, str]:
+    """Return the key of a wish for a delivery: among what is open, so that the tick finds it."""
+    return {"pk": OPEN, "sk": f"delivery#{registry}"}
+
+
+def forgetting(order: DeliveryOrder) -> Write:
+    """Return the write that removes a wish, on the condition that it is the one that was read."""
+    return Write(key=order_key(order.registry), delete=True, condition="rev = :rev", values={":rev": order.rev})
+
+
 def unchanged(rotation: Rotation) -> Write:
     """Return the check that a rotation is as it was read."""
     key = {"pk": partition(rotation.registry), "sk": rotation_key(rotation.generation)}
     return Write(key=key, condition="rev = :rev", values={":rev": rotation.rev})
+
+
+def none_after(rotation: Rotation, stopped: Rotation | None) -> Write:
+    """Return the check that no rotation follows this one, or only the one that is known to have stopped."""
+    if stopped is not None:
+        return unchanged(stopped)
+    return Write(key={"pk": partition(rotation.registry), "sk": rotation_key(rotation.generation + 1)})
 
 
 def changing(rotation: Rotation) -> list[Write]:

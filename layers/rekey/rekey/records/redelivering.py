@@ -1,6 +1,7 @@
 """Redelivering: the password that is in force goes once more to whom lacks it. Nothing is reset.
 
-The rotation that put it in force is opened again, so that whatever happens to an execution, the tick finishes it.
+A person's wish is an item of its own: Begin takes it up, under the lease and in one transaction with the rotation that
+it opens again, so that no execution that runs loses it, and whatever happens to the next one, the tick finishes it.
 """
 
 import secrets
@@ -10,71 +11,50 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 
 from rekey.errors import Conflict, InputInvalid
-from rekey.model.plan import Consumer, Plan
-from rekey.model.rotation import Again, Phase, Rotation
-from rekey.model.state import Outcome
+from rekey.model.plan import Consumer, Plan, Store
+from rekey.model.rotation import Again, DeliveryOrder, Phase, Rotation
 from rekey.model.verdict import ConsumerOutcome, Receipt
 from rekey.records.bucket import Bucket
-from rekey.records.codec import partition, rotation_key
 from rekey.records.dynamo import ConditionFailed, Write
 from rekey.records.folder import Folder
-from rekey.records.ledger import Ledger, following, open_mark, unchanged
+from rekey.records.ledger import Ledger, following, order_key
 from rekey.records.plans import Plans
 
 MOST_PATTERNS = 50
+_PLACE = ("type", "name", "address", "namespace", "mount", "path")
+"""What says where a store keeps the password; how one gets in there may change."""
 
 
-def deliver(ledger: Ledger, bucket: Bucket, registry: str, patterns: Sequence[str], now: datetime) -> Rotation:
+def deliver(ledger: Ledger, bucket: Bucket, registry: str, patterns: Sequence[str], now: datetime) -> DeliveryOrder:
     """Have the password in force delivered to every consumer of the pushed plan that lacks it, from the next tick on.
 
-    `patterns` (`web-ci`, `prod-*`, `*`): who is told again though they have it. Returns the rotation as it goes on.
-    Raises InputInvalid where no password is in force that could be delivered, where nobody lacks it, and where the plan
-    names another account or store by now; PlanMissing, PlanInvalid; Conflict where an execution wrote at that moment.
+    `patterns` (`web-ci`, `prod-*`, `*`): who is told again though they have it. What was wished before and waits still
+    stays wished. Raises InputInvalid where no password is in force that could be delivered, and where the plan names
+    another account or store by now; PlanMissing, PlanInvalid; Conflict where somebody wrote at that moment.
     """
     rotation = _in_force(ledger, registry)
-    plan, _, version = Plans(bucket).pushed(registry)
-    pinned = Folder(bucket, registry, rotation.generation).plan()
-    _check_same_account(rotation, pinned, plan)
-    receipts = ledger.receipts(registry, rotation.generation)
-    _check_patterns(patterns, plan, receipts)
-    again = told_again([plan.consumers], pinned, receipts, patterns)
-    lacks = any(receipt.outcome is ConsumerOutcome.PENDING for receipt in again[0])
-    if rotation.outcome == Outcome.FINISHED and not lacks:
-        raise InputInvalid(
-            f"every consumer of {registry} has the password of {rotation.id}: "
-            f"`rekey deliver {registry} '*'` tells all of them once more"
-        )
-    over = not rotation.phase.open
-    anew: dict[str, object] = {"wrong_logins": 0, "logins_spent": False, "new_refusals": 0} if over else {}
-    changed = rotation.having(
-        phase=Phase.DELIVERING,
-        plan_version=version,
-        pin_again=True,
-        deliver_to=tuple(patterns),
-        delivery_asked_at=now,
-        cut_short=False,
-        finished_at=None,
-        outcome="",
-        problems=(),
+    plan = Plans(bucket).pushed(registry)[0]
+    check_same_account(rotation, Folder(bucket, registry, rotation.generation).plan(), plan)
+    _check_patterns(patterns, plan)
+    there = ledger.order(registry)
+    waiting = there.patterns if there is not None and there.generation == rotation.generation else ()
+    order = DeliveryOrder(
+        registry=registry,
+        generation=rotation.generation,
+        patterns=tuple(dict.fromkeys((*waiting, *patterns))),
+        asked_at=now,
         rev=secrets.token_hex(8),
-        **anew,
     )
-    stopped = ledger.stopped_after(rotation)
-    next_key = {"pk": partition(registry), "sk": rotation_key(rotation.generation + 1)}
-    none_follows = unchanged(stopped) if stopped is not None else Write(key=next_key)
+    if len(order.patterns) > MOST_PATTERNS:
+        raise InputInvalid(f"{len(order.patterns)} names: {MOST_PATTERNS} at most, or say it with `*`")
     before = ledger.again(registry)
     at_once = Again(registry=registry, tries=0, at=now, rev=secrets.token_hex(8))
     try:
-        ledger.table.write(
-            following(rotation, changed),
-            open_mark(changed),
-            following(before or at_once.having(rev=""), at_once),
-            none_follows,
-        )
+        ledger.table.write(_replacing(there, order), following(before or at_once.having(rev=""), at_once))
     except ConditionFailed as failed:
-        if (failed.old.get(0) or {}).get("rev") != changed.rev:
-            raise Conflict(f"an execution wrote to {registry} at the same moment: deliver once more") from None
-    return changed
+        if (failed.old.get(0) or {}).get("rev") != order.rev:
+            raise Conflict(f"somebody wrote to {registry} at the same moment: deliver once more") from None
+    return order
 
 
 def told_again(
@@ -102,27 +82,15 @@ def told_again(
     return found
 
 
-def _in_force(ledger: Ledger, registry: str) -> Rotation:
-    latest = ledger.latest(registry)
-    stopped = latest is not None and latest.phase is Phase.STOPPED
-    found = ledger.rotation(registry, latest.generation - 1) if latest is not None and stopped else latest
-    if found is None or (found.phase is Phase.FINISHED and not found.completed):
-        raise InputInvalid(f"no rotation of {registry} has put a password in force yet: `rekey rotate {registry}` does")
-    if not found.completed:
-        raise InputInvalid(f"{found.id} is under way, and tells every consumer: `rekey status {registry}` shows how")
-    if found.phase is Phase.NEEDS_ATTENTION:
-        raise InputInvalid(f"the registry refuses the password of {found.id}: `rekey paste {registry}` leads on")
-    return found
-
-
-def _check_same_account(rotation: Rotation, pinned: Plan, plan: Plan) -> None:
+def check_same_account(rotation: Rotation, pinned: Plan, plan: Plan) -> None:
+    """Raise InputInvalid unless a plan names the account and the store that a rotation's password is of."""
     was, now = pinned.registry, plan.registry
     changed = [
         name
         for name, there, here in (
             ("registry.endpoint", was.endpoint, now.endpoint),
             ("registry.username", was.username, now.username),
-            ("store", pinned.store, plan.store),
+            ("store", _place(pinned.store), _place(plan.store)),
         )
         if there != here
     ]
@@ -133,14 +101,32 @@ def _check_same_account(rotation: Rotation, pinned: Plan, plan: Plan) -> None:
         )
 
 
-def _check_patterns(patterns: Sequence[str], plan: Plan, receipts: Sequence[Receipt]) -> None:
-    if len(patterns) > MOST_PATTERNS:
-        raise InputInvalid(f"{len(patterns)} names: name {MOST_PATTERNS} at most, or say it with `*`")
-    entries = {entry.name for entry in plan.consumers}
-    known = entries | {receipt.consumer for receipt in receipts if _entry_of(receipt.consumer) in entries}
+def _place(store: Store) -> list[object]:
+    return [getattr(store, name, None) for name in _PLACE]
+
+
+def _in_force(ledger: Ledger, registry: str) -> Rotation:
+    latest = ledger.latest(registry)
+    stopped = latest is not None and latest.phase is Phase.STOPPED
+    found = ledger.rotation(registry, latest.generation - 1) if latest is not None and stopped else latest
+    if found is None or not (found.phase.open or found.completed):
+        raise InputInvalid(f"no rotation of {registry} has put a password in force yet: `rekey rotate {registry}` does")
+    if not found.completed:
+        raise InputInvalid(f"{found.id} is under way, and tells every consumer: `rekey status {registry}` shows how")
+    if found.phase is Phase.NEEDS_ATTENTION:
+        raise InputInvalid(f"{found.id} needs a person first: {'; '.join(found.problems)}")
+    return found
+
+
+def _check_patterns(patterns: Sequence[str], plan: Plan) -> None:
     for pattern in patterns:
-        if not any(_named(name, [pattern]) for name in known):
+        if not any(fnmatchcase(entry.name, _entry_of(pattern)) for entry in plan.consumers):
             raise InputInvalid(f"the plan of {plan.registry.name} has no consumer `{pattern}`")
+
+
+def _replacing(there: DeliveryOrder | None, order: DeliveryOrder) -> Write:
+    key, item = order_key(order.registry), order.model_dump(mode="json")
+    return Write(key=key, item=item, condition="rev = :rev", values={":rev": there.rev}) if there else Write(key, item)
 
 
 def _entry_of(consumer: str) -> str:

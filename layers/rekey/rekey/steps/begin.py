@@ -10,27 +10,23 @@ from rekey import runtime
 from rekey.bus import Told
 from rekey.contracts import Stored
 from rekey.errors import Conflict, Denied, InputInvalid, OutOfTime, RekeyError, Unreachable
-from rekey.model.plan import Consumer, EksCluster, GitHubSecret, KubernetesPullSecret, Plan, WebhookConsumer
+from rekey.model.plan import Plan
 from rekey.model.request import Reason, Request
 from rekey.model.rotation import Fence, Phase, Rotation
 from rekey.model.state import Next, Operation, Outcome, State
 from rekey.observability import logger
-from rekey.protocol import may_be_in_force_after
-from rekey.records.folder import EntryState, ShardFile
 from rekey.records.ledger import changing
-from rekey.records.redelivering import told_again
 from rekey.runtime import Call
-from rekey.steps import unclaimed
+from rekey.steps import redelivery, shards, unclaimed
 from rekey.steps.bench import Bench, last_promoted
 from rekey.steps.hand_back import hand_back
+from rekey.steps.standing import overtaken, unmet_leaks
 
 _OVERTAKEN = (
     "overtaken: the store holds generation {}, which the ledger does not know. It was restored from a backup, or "
     "another stack rotates this registry too"
 )
 _NOBODY_ELSE = "Nobody knows which consumers have that password: `rekey rotate` gives all of them a new one"
-MOST_SHARDS = 40
-"""https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html: what fits into one execution's history."""
 
 
 def run(bench: Bench, call: Call) -> State:
@@ -63,7 +59,9 @@ def run(bench: Bench, call: Call) -> State:
     if rotation.shards == 0:
         rotation = _lay_out(bench, fence, rotation)
     elif rotation.pin_again:
-        rotation = _pin_again(bench, fence, rotation)
+        plan, body, _ = bench.plans.pushed(rotation.registry, rotation.plan_version)
+        number = shards.pin(bench, rotation, plan, body)
+        rotation = bench.ledger.save_one(fence, rotation.having(pin_again=False, shards=number))
     state = state.model_copy(
         update={
             "generation": rotation.generation,
@@ -72,7 +70,7 @@ def run(bench: Bench, call: Call) -> State:
         }
     )
     entry = _entry(rotation)
-    if entry is Next.DELIVER and rotation.delivery_asked_at is not None:
+    if entry is Next.DELIVER and rotation.delivered_again_at is not None:
         return state.to(Next.PREPARE, operation=Operation.DELIVER)
     return state.to(entry)
 
@@ -102,21 +100,24 @@ def _taken_up(bench: Bench, fence: Fence, now: datetime) -> Rotation | None:
     What is closed for the new one is closed in its transaction: nothing is left that neither would look at.
     """
     latest = bench.ledger.latest(fence.registry)
+    again = redelivery.take_up(bench, fence, latest, now)
+    if again is not None:
+        return again
     is_open = latest is not None and latest.phase.open
     closed: Rotation | None = None
     if latest is not None and is_open and latest.shards:
         # By the plan it is pinned to: a newer one that is broken, or names another store, must not stop what is open.
         pinned = bench.folder(fence.registry, latest.generation).plan()
-        if not _overtaken(bench, latest, last_promoted(bench.store(pinned))):
+        if not overtaken(bench, latest, last_promoted(bench.store(pinned))):
             why = _cut_short_by(bench, latest)
             if not (why and _can_begin(bench, fence.registry)):
-                return bench.ledger.save_one(fence, latest.having(execution=fence.owner))
+                return bench.ledger.save_one(fence, _by(fence, latest))
             closed = latest.having(phase=Phase.FINISHED, finished_at=now, problems=(why,), cut_short=True)
     plan, _, version = bench.plans.pushed(fence.registry)
     promoted = last_promoted(bench.store(plan))
     if latest is not None and is_open and closed is None:
-        if not _overtaken(bench, latest, promoted):
-            return bench.ledger.save_one(fence, latest.having(execution=fence.owner))
+        if not overtaken(bench, latest, promoted):
+            return bench.ledger.save_one(fence, _by(fence, latest))
         why = _OVERTAKEN.format(promoted.generation if promoted else 0)
         closed = latest.having(phase=Phase.FINISHED, finished_at=now, problems=(why,))
     requests = bench.ledger.open_requests(fence.registry)
@@ -142,8 +143,13 @@ def _taken_up(bench: Bench, fence: Fence, now: datetime) -> Rotation | None:
         attempts_before=attempts,
         wrong_logins=spent,
     )
-    before = bench.ledger.closed_before(fresh, latest) if closed is None else changing(closed)
-    return bench.ledger.save_one(fence, fresh, also=before)
+    return bench.ledger.save_one(fence, fresh, also=[] if closed is None else changing(closed))
+
+
+def _by(fence: Fence, rotation: Rotation) -> Rotation:
+    """Return a rotation as an execution takes it up; what is delivered again is tried once more before."""
+    tries = rotation.delivered_again_at is not None and rotation.phase is Phase.VERIFYING
+    return rotation.having(execution=fence.owner, **({"phase": Phase.DELIVERING} if tries else {}))
 
 
 def _tell_that_nothing_follows(bench: Bench, closed: Rotation) -> None:
@@ -176,22 +182,10 @@ def _cut_short_by(bench: Bench, rotation: Rotation) -> str:
     if rotation.completed and unclaimed.forgotten(bench, rotation):
         # Promoted under this number, it would not reach the consumers that have this one's password already.
         return "an answer lies in the escrow that the ledger has forgotten: the next rotation tries it, and tells all"
-    if _leaked_since(bench, rotation):
+    # It waits for no slow consumer.
+    if rotation.completed and rotation.phase is not Phase.NEEDS_ATTENTION and unmet_leaks(bench, rotation):
         return "a later leak was reported before every consumer was told: the next rotation tells them"
     return ""
-
-
-def _leaked_since(bench: Bench, rotation: Rotation) -> bool:
-    """Whether a leak was reported that the rotation's completed reset does not meet: it waits for no slow consumer.
-
-    Nor does it reset what a person has pasted before Verify could ask whether that meets it.
-    """
-    called = may_be_in_force_after(rotation, bench.ledger.attempts_of(rotation))
-    waits = rotation.completed and rotation.phase is not Phase.NEEDS_ATTENTION
-    return waits and any(
-        request.reason is Reason.COMPROMISED and not (called and request.is_met_by(called))
-        for request in bench.ledger.open_requests(rotation.registry)
-    )
 
 
 def _number(latest: Rotation | None, promoted: Stored | None) -> tuple[int, str, int]:
@@ -207,54 +201,19 @@ def _number(latest: Rotation | None, promoted: Stored | None) -> tuple[int, str,
     return max(latest.generation, in_store) + 1, "", 0
 
 
-def _overtaken(bench: Bench, rotation: Rotation, promoted: Stored | None) -> bool:
-    """Whether this generation or a later one was in force, and not from an attempt of this rotation.
-
-    A ledger restored from a backup resumes what is long over; only the store can tell.
-    """
-    if promoted is None or promoted.generation < rotation.generation:
-        return False
-    if promoted.version == rotation.store_version:
-        return False
-    attempts = bench.ledger.attempts(rotation.registry, rotation.generation)
-    return promoted.version not in [token for attempt in attempts for token in attempt.store_tokens]
-
-
 def _lay_out(bench: Bench, fence: Fence, rotation: Rotation) -> Rotation:
     """Pin the plan, cut its entries into shards, note what the registry holds."""
     plan, body, version = bench.plans.pushed(rotation.registry)
-    shards = _pin(bench, rotation, plan, body)
+    number = shards.pin(bench, rotation, plan, body)
     note, refused = _snapshot(bench, plan, rotation)
     laid_out = rotation.having(
-        shards=shards,
+        shards=number,
         plan_version=version,
         wrong_logins=rotation.wrong_logins + refused,
         contents_note=note,
         snapshot_at=None if note else runtime.now(),
     )
     return bench.ledger.save_one(fence, laid_out)
-
-
-def _pin_again(bench: Bench, fence: Fence, rotation: Rotation) -> Rotation:
-    """Pin the plan that a person mended; whoever is to be told again gets a receipt that says so."""
-    plan, body, _ = bench.plans.pushed(rotation.registry, rotation.plan_version)
-    if rotation.completed:
-        pinned = bench.folder(rotation.registry, rotation.generation).plan()
-        receipts = bench.ledger.receipts(rotation.registry, rotation.generation)
-        pending = told_again(cut(plan.consumers), pinned, receipts, rotation.deliver_to)
-        bench.ledger.replace_receipts(fence, rotation.generation, pending)
-    shards = _pin(bench, rotation, plan, body)
-    return bench.ledger.save_one(fence, rotation.having(pin_again=False, deliver_to=(), shards=shards))
-
-
-def _pin(bench: Bench, rotation: Rotation, plan: Plan, body: bytes) -> int:
-    """Keep the plan, and its entries in shards that nobody has prepared; return how many those are."""
-    folder = bench.folder(rotation.registry, rotation.generation)
-    folder.pin_plan(body)
-    shards = cut(plan.consumers)
-    for number, entries in enumerate(shards):
-        folder.save_shard(ShardFile(number, tuple(EntryState(entry.name) for entry in entries)))
-    return len(shards)
 
 
 def _snapshot(bench: Bench, plan: Plan, rotation: Rotation) -> tuple[str, bool]:
@@ -276,30 +235,3 @@ def _snapshot(bench: Bench, plan: Plan, rotation: Rotation) -> tuple[str, bool]:
         return f"the contents could not be read before the reset: {late}", isinstance(error, Denied)
     bench.folder(rotation.registry, rotation.generation).save_snapshot(contents)
     return "", False
-
-
-def cut(consumers: Sequence[Consumer]) -> list[list[Consumer]]:
-    """Cut a plan's entries into shards: all that use one credential at one host.
-
-    An execution's history ends at 25,000 events, so above MOST_SHARDS several share one, and its rate limit.
-    """
-    places: dict[tuple[str, ...], list[Consumer]] = {}
-    for entry in consumers:
-        places.setdefault(_where(entry), []).append(entry)
-    shards: list[list[Consumer]] = [[] for _ in range(min(len(places), MOST_SHARDS))]
-    for number, entries in enumerate(places.values()):
-        shards[number % MOST_SHARDS].extend(entries)
-    return shards
-
-
-def _where(entry: Consumer) -> tuple[str, ...]:
-    match entry:
-        case GitHubSecret():
-            return (entry.type, entry.api, entry.auth.secret)
-        case KubernetesPullSecret():
-            cluster = entry.cluster
-            if isinstance(cluster, EksCluster):
-                return (entry.type, cluster.eks)
-            return (entry.type, cluster.server, cluster.token.secret)
-        case WebhookConsumer():
-            return (entry.type, entry.url, entry.signing_key.secret)

@@ -123,7 +123,7 @@ class _Work:
             return list(known.values())
 
         receipts = self._in_shard(work)
-        self.bench.ledger.save_receipts(self.fence, self.rotation.generation, self.number, receipts)
+        self.bench.ledger.save_receipts(self.fence, self.rotation.generation, self.number, receipts, before=len(before))
         return any(receipt.outcome.left for receipt in receipts)
 
     async def _ready(self, shard: Shard, state: EntryState) -> EntryState:
@@ -213,6 +213,7 @@ class _Work:
             rotation=rotation.id,
             store={**store.reference, "version": rotation.store_version},
             rotated_at=rotation.called_at or rotation.promoted_at,
+            again_at=rotation.delivered_again_at,
         )
 
     def _mark_told(self) -> None:

@@ -107,7 +107,7 @@ class Report:
         self.stands, self.unwritten = [], ""
         rotation = self.bench.ledger.latest(state.registry)
         stopped = self.bench.ledger.stopped_after(rotation)
-        if stopped is not None and not _stopped_before(rotation, stopped):
+        if stopped is not None and not (rotation and rotation.opened_after(stopped)):
             self._end_the_one_that_stopped(stopped)
         if rotation is None or rotation.execution != self.call.execution:
             # Begin failed before it opened or took up a rotation: its requests stay open.
@@ -151,7 +151,7 @@ class Report:
         over = False
         if rotation.promoted_at is not None and plan is not None:
             recover_for = plan.policy.recover_for
-            over = self.now >= (rotation.delivery_asked_at or rotation.promoted_at) + recover_for
+            over = self.now >= (rotation.delivered_again_at or rotation.promoted_at) + recover_for
             receipts = evidence.given_up(receipts, known, str(recover_for)) if over else receipts
         return Findings(
             rotation=rotation,
@@ -165,8 +165,6 @@ class Report:
         )
 
     def _outcome(self, found: Findings) -> Outcome:
-        if found.rotation.pin_again and found.rotation.completed:
-            return Outcome.UNFINISHED  # somebody wants it delivered again: the next execution does
         return _ENDS.get(found.rotation.phase) or evidence.outcome_of(found)
 
     def _ended(self, found: Findings, outcome: Outcome) -> Findings:
@@ -313,12 +311,6 @@ class Report:
         lingering = bool(error) and not _is_definite(error)
         hand_back(self.bench, self.fence, self.now, may_linger=lingering, also=[self._following(again)])
         return state.model_copy(update={"outcome": outcome, "next": None, "until": None})
-
-
-def _stopped_before(rotation: Rotation | None, stopped: Rotation) -> bool:
-    """Whether the next rotation stopped, and that was told, long before this one was opened to deliver again."""
-    asked, at = rotation.delivery_asked_at if rotation else None, stopped.finished_at
-    return asked is not None and at is not None and at < asked and stopped.outcome == Outcome.STOPPED
 
 
 def _ends_with_a_person(rotation: Rotation, outcome: Outcome) -> bool:

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from rekey import runtime
 from rekey.bus import Told
 from rekey.contracts import Contents
-from rekey.errors import Conflict, Defect, RekeyError
+from rekey.errors import Conflict, Defect, NotFound, RekeyError
 from rekey.model.names import StoreVersion
 from rekey.model.rotation import Phase, Rotation
-from rekey.model.state import Next, Outcome, State
+from rekey.model.state import Next, Operation, Outcome, State
 from rekey.model.verdict import LoginVerdict
 from rekey.protocol import REFUSALS_THAT_COUNT, WRONG_LOGINS_SPENT, in_force_after
 from rekey.runtime import Call
@@ -53,8 +53,11 @@ class Verification:
 
     def run(self) -> State:
         """Ask what is not known yet. Of a rotation that a paste has closed meanwhile nothing: the next one asks."""
+        again = self.state.operation is Operation.DELIVER
         if not self.rotation.phase.open:
-            return self.state.to(Next.CONSUMERS)
+            return self.state.to_report() if again else self.state.to(Next.CONSUMERS)
+        if again and self.rotation.phase is Phase.DELIVERING:
+            return self._before_delivery()
         if self.rotation.phase is Phase.DELIVERING:
             self._save(phase=Phase.VERIFYING)
         if not self.rotation.heard:
@@ -66,9 +69,27 @@ class Verification:
         pause = self._ask_old() if heard and not dead else None
         if pause is not None:
             return self.state.to(Next.WAIT, until=runtime.now() + pause)
-        if heard and self.rotation.contents_unchanged is None:
+        compared = self.rotation.contents_unchanged is not None or self.rotation.delivered_again_at is not None
+        if heard and not compared:
             self._compare_contents()
         return self.state.to(Next.RESET if self._answer_is_kept() else Next.CONSUMERS)
+
+    def _before_delivery(self) -> State:
+        """Ask for a password that was in force long ago before it is delivered again, and once more after that.
+
+        Refused once, it is held back. Where the registry cannot be asked it is for `prove_within` only, as ever.
+        """
+        if not self.rotation.heard:
+            led = self._ask_new()
+            if led:
+                return led
+            now, asked_at = runtime.now(), self.rotation.delivered_again_at or runtime.now()
+            settings = self.bench.settings
+            in_time = now < asked_at + settings.prove_within and not self.rotation.logins_spent
+            if not self.rotation.heard and (self.rotation.new_refusals or in_time):
+                return self.state.to(Next.WAIT, until=now + settings.ask_again)
+        self._save(phase=Phase.VERIFYING, heard_by=None)
+        return self.state.to(Next.DELIVER)
 
     def _answer_is_kept(self) -> bool:
         attempts = self.bench.ledger.attempts_of(self.rotation)
@@ -132,7 +153,10 @@ class Verification:
             return None
         if self.rotation.old_refusals and not self.registry.healthy():
             return None
-        stored = self.store.read(StoreVersion(self.rotation.old_version))
+        try:
+            stored = self.store.read(StoreVersion(self.rotation.old_version))
+        except NotFound:
+            return None  # the store has dropped it: nobody can ask any more
         verdict, now = self.registry.login(stored.password).verdict, runtime.now()
         if verdict is not LoginVerdict.REFUSED:
             refusals = 0 if verdict is LoginVerdict.ACCEPTED else self.rotation.old_refusals

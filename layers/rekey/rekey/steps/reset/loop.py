@@ -14,7 +14,7 @@ from rekey.contracts import Manual, Store, Stored
 from rekey.errors import Conflict, NotFound, RekeyError
 from rekey.model.names import StoreVersion
 from rekey.model.rotation import AttemptKind, AttemptOutcome, Phase, Rotation
-from rekey.model.state import Next, Outcome, State
+from rekey.model.state import Next, Operation, Outcome, State
 from rekey.model.verdict import LoginVerdict
 from rekey.observability import logger
 from rekey.protocol import next_act
@@ -222,6 +222,8 @@ def _deliver(work: Work, rotation: Rotation) -> State:
     """Return the state that goes on with another rotation."""
     changes = {"generation": rotation.generation, "plan_version": rotation.plan_version}
     state = work.state.model_copy(update={**changes, "shards": tuple(range(rotation.shards))})
+    if rotation.delivered_again_at is not None:  # it is tried before, since that may be long ago
+        return state.to(Next.VERIFY, operation=Operation.DELIVER)
     return state.to(Next.DELIVER)
 
 

@@ -1,0 +1,121 @@
+"""A password that is delivered again is tried before: what was accepted long ago says nothing of today."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rekey import runtime
+from rekey.contracts import Contents
+from rekey.model.request import Reason
+from rekey.model.rotation import Phase
+from rekey.model.state import Next, Operation
+from rekey.model.verdict import ConsumerOutcome, LoginVerdict
+from rekey.records.folder import EntryState, ShardFile
+from tests.sandbox import faults
+from tests.sandbox.wire import Response
+from tests.unit.reset_place import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.unit.bare_stack import BareStack
+
+UNWELL = faults.answer(Response.json({}, 503))
+LONG = timedelta(days=90)
+NEW = "another-" * 3
+
+
+@pytest.fixture
+def place(opened: BareStack) -> Iterator[Place]:
+    """Make one whose password was promoted long ago, and is to be delivered again."""
+    with Place(opened, Reason.REQUESTED, {"prove_within": timedelta(minutes=5)}) as place:
+        assert place.reset().next is Next.DELIVER
+        to_be_delivered_again(place)
+        yield place
+
+
+def to_be_delivered_again(place: Place) -> None:
+    then, now = runtime.now() - LONG, runtime.now()
+    verdicts = {"new_verdict": LoginVerdict.ACCEPTED, "old_verdict": LoginVerdict.REFUSED}
+    place.write(phase=Phase.DELIVERING, promoted_at=then, delivered_again_at=now, heard_by="an earlier one", **verdicts)
+    place.state = place.state.model_copy(update={"operation": Operation.DELIVER})
+    place.shown.clear()
+
+
+def test_accepted_it_is_delivered_and_asked_for_once_more_after_that(place: Place) -> None:
+    assert place.verify().next is Next.DELIVER
+    assert place.rotation.phase is Phase.VERIFYING
+    assert place.verify().next is Next.CONSUMERS
+    assert [let_in for _, let_in in place.shown] == [True, True]
+
+
+def test_refused_twice_a_person_is_needed_and_nobody_is_told(place: Place) -> None:
+    place.passwords.known[place.name] = NEW
+    assert place.verify().next is Next.WAIT
+    assert place.verify().next is Next.REPORT
+    assert place.rotation.phase is Phase.NEEDS_ATTENTION
+
+
+def test_refused_once_it_waits_for_the_registry_to_be_well(place: Place) -> None:
+    """However long: what the registry said last is that it is dead."""
+    place.passwords.known[place.name] = NEW
+    place.write(delivered_again_at=runtime.now() - LONG)
+    assert place.verify().next is Next.WAIT
+    place.api.inject(UNWELL, times=None)
+    assert place.verify().next is Next.WAIT
+    assert place.rotation.new_refusals == 1
+
+
+@pytest.mark.parametrize(("ago", "led"), [(timedelta(0), Next.WAIT), (timedelta(minutes=6), Next.DELIVER)])
+def test_where_the_registry_cannot_be_asked_it_is_held_back_for_a_while(
+    place: Place, ago: timedelta, led: Next
+) -> None:
+    place.registry.__exit__(None, None, None)
+    place.write(delivered_again_at=runtime.now() - ago)
+    assert place.verify().next is led
+    place.registry.__enter__()
+
+
+def test_pasted_in_between_nobody_is_told_the_one_that_was_in_force(place: Place) -> None:
+    place.paste(NEW)
+    assert place.verify().next is Next.REPORT
+
+
+def test_contents_that_moved_since_are_no_loss(place: Place) -> None:
+    """They could not be read after the reset, months ago."""
+    place.bench.folder(place.name, 1).save_snapshot(Contents({"shop/web": {"latest": f"sha256:{'a' * 64}"}}))
+    place.write(snapshot_at=runtime.now() - LONG)
+    assert place.verify().next is Next.DELIVER
+    assert place.verify().next is Next.CONSUMERS
+    assert place.rotation.contents_unchanged is None
+
+
+def test_an_old_password_that_the_store_has_dropped_holds_nothing_up(place: Place) -> None:
+    place.write(old_version="0" * 32, old_verdict=None)
+    assert place.verify().next is Next.DELIVER
+    assert place.verify().next is Next.CONSUMERS
+    assert place.rotation.old_verdict is None
+
+
+def test_opened_once_more_where_the_next_rotation_stopped_it_is_tried_too(place: Place) -> None:
+    place.tell(ConsumerOutcome.PENDING)
+    place.hand_back()
+    place.leak()
+    place.begin()
+    assert place.state.generation == 2
+    unready = ShardFile(0, (EntryState("deploy-bot", problem="is away"),), prepared=True)
+    place.bench.folder(place.name, 2).save_shard(unready)
+    led = place.reset()
+    assert (led.next, led.operation, led.generation) == (Next.VERIFY, Operation.DELIVER, 1)
+
+
+def test_each_execution_tries_it_before_it_goes_on(place: Place) -> None:
+    """The one before was stopped when it had been tried: that was then."""
+    place.write(phase=Phase.VERIFYING)
+    place.hand_back()
+    place.begin()
+    assert (place.state.next, place.state.operation) == (Next.PREPARE, Operation.DELIVER)
+    assert place.rotation.phase is Phase.DELIVERING
