@@ -1,4 +1,4 @@
-"""`rekey deliver`: bring the password in force to whom lacks it, without a reset."""
+"""`rekey deliver`: deliver the password in force to whoever lacks it, without a reset."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -23,19 +23,20 @@ def deliver(
         list[str] | None,
         typer.Argument(
             metavar="[CONSUMER]...",
-            help="Who is told again though they have it: `web-ci`, `prod-*`, `*`",
+            help="Who is told too, though they have it: `web-ci`, `prod-*`, `*`",
             show_default=False,
         ),
     ] = None,
     stack: StackName = None,
 ) -> None:
-    """Bring the password in force to every consumer that lacks it, under the plan as it is pushed now.
+    """Deliver the password in force to every consumer that lacks it, under the plan as it is pushed now.
 
-    Nothing is reset: that is for consumers that failed and are mended, and for those that are new in the plan.
+    Nothing is reset: that is for consumers that failed and are mended, and for those that are new in the plan. Whoever
+    is named is told as well, though they have it.
     """
     target = Stack(stack)
-    order = redelivering.deliver(target.ledger, target.bucket, registry, consumers or (), datetime.now(UTC))
+    request = redelivering.deliver(target.ledger, target.bucket, registry, consumers or (), datetime.now(UTC))
     console.done(
-        f"{registry}/{order.generation} is to be delivered again: the next tick takes that up, or the first one after "
-        f"what runs now. `rekey status {registry}` shows how it goes"
+        f"{registry}/{request.generation} is to be delivered again: the next tick takes that up, or the first one "
+        f"after what runs now. `rekey status {registry}` shows how it goes"
     )

@@ -9,7 +9,7 @@ from rekey.model.moment import render
 from rekey.model.old_token import OldToken
 from rekey.model.plan import ManualRegistry
 from rekey.model.request import Request
-from rekey.model.rotation import Again, AttemptOutcome, DeliveryOrder, Phase, Rotation
+from rekey.model.rotation import Again, AttemptOutcome, Phase, RedeliveryRequest, Rotation
 from rekey.model.state import Outcome
 from rekey.model.verdict import LoginVerdict, Receipt
 from rekey.wording import some
@@ -33,8 +33,8 @@ class View:
     """The one that came after it and stopped before its reset, while it is not finished."""
     where: str = ""
     """`manual`: what the person is to do."""
-    order: DeliveryOrder | None = None
-    """A wish for a delivery that waits to be taken up."""
+    redelivery: RedeliveryRequest | None = None
+    """What a person wants delivered again, as long as nobody has taken that up."""
     paste: str = ""
     """Why the last paste was not taken; empty where it was, or there was none."""
 
@@ -83,7 +83,11 @@ class View:
     @property
     def _is_open(self) -> bool:
         """Whether an execution is to come."""
-        return bool(self.requests) or self.order is not None or (self.rotation is not None and self.rotation.phase.open)
+        return (
+            bool(self.requests)
+            or self.redelivery is not None
+            or (self.rotation is not None and self.rotation.phase.open)
+        )
 
     @property
     def outlived(self) -> str:
@@ -107,12 +111,7 @@ class View:
         waits_for_a_person = self.rotation is not None and self.rotation.phase in _WAITS_FOR_PASTE
         if self.not_begun and not waits_for_a_person:
             return f"{self.not_begun}; {self._again()}"
-        return "; ".join(filter(None, [self.not_begun, self._next_of_rotation(), self._ordered]))
-
-    @property
-    def _ordered(self) -> str:
-        """What a person asked for that waits to be taken up."""
-        return f"{self.registry}/{self.order.generation} is to be delivered again" if self.order else ""
+        return "; ".join(filter(None, [self.not_begun, self._next_of_rotation()]))
 
     def _next_of_rotation(self) -> str:
         rotation = self.rotation
@@ -128,9 +127,14 @@ class View:
                 return "; ".join(rotation.problems) or self.paste or f"{_RESET}, then `rekey paste {self.registry}`"
             case Phase.STOPPED:
                 return "; ".join([*rotation.problems, self._again()] if self.requests else rotation.problems)
+            case Phase.FINISHED if self.redelivery is not None:
+                asked = f"{self.registry}/{self.redelivery.generation} is to be delivered again, as was asked for at "
+                return f"{asked}{_clock(self.redelivery.asked_at)}: {self._again()}"
             case Phase.FINISHED if rotation.outcome == Outcome.CONSUMERS_FAILED:
                 failed = [receipt.consumer for receipt in self.receipts if not receipt.has_it]
-                return f"mend {', '.join(some(failed))}, then `rekey deliver {self.registry}`"
+                return f"mend {', '.join(some(failed)) or 'what failed'}, then `rekey deliver {self.registry}`"
+            case Phase.FINISHED if rotation.outcome == Outcome.NEEDS_ATTENTION and not self.requests:
+                return "; ".join(rotation.problems)
             case Phase.FINISHED:
                 return self._again() if self.requests else ""
         again = self._again() if rotation.outcome == Outcome.UNFINISHED else ""
@@ -191,7 +195,7 @@ def view_with(stack: Stack, registry: str, rotation: Rotation | None) -> View:
         receipts=sorted(receipts, key=lambda receipt: receipt.consumer),
         again=ledger.again(registry),
         stopped=_stopped_after(stack, rotation) if rotation and rotation.phase.open else None,
-        order=ledger.order(registry),
+        redelivery=ledger.redelivery(registry),
         where=_where(stack, registry) if rotation and rotation.phase is Phase.READY else "",
         paste=_refused_paste(stack, rotation) if rotation and rotation.phase in _WAITS_FOR_PASTE else "",
     )

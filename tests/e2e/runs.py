@@ -45,6 +45,7 @@ class Runs:
             self.later_leak_before_a_consumer_was_told,
             self.stopped_execution,
             self.failing_consumer,
+            self.delivery_that_cannot_be,
             self.first_adoption,
             self.paste,
             self.resume,
@@ -128,6 +129,16 @@ class Runs:
         self.world.github.clear_faults()
         rotating.deliver(company)
         assert rotating.tick(company).status == "SUCCEEDED"
+
+    def delivery_that_cannot_be(self) -> None:
+        """Name another account in the plan when a delivery was asked for: Begin tells it."""
+        company = self._company()
+        assert rotating.rotate(company).status == "SUCCEEDED"
+        rotating.deliver(company)
+        company.document["registry"]["username"] = "another"
+        company.push_plan()
+        assert rotating.tick(company).states[-1] == "NothingToDo"
+        assert "is not delivered again" in rotating.asked_for_a_person(company)
 
     def first_adoption(self) -> None:
         """Rotate where the store holds nothing before."""

@@ -131,6 +131,10 @@ class Place:
         """Call the function that verifies once."""
         return verify.run(self.bench, self._call(self.state, FUNCTION, repeated=repeated))
 
+    def try_before_delivery(self, *, repeated: bool = False) -> State:
+        """Call the function that verifies once, as the machine does before a password is delivered again."""
+        return verify.run(self.bench, replace(self._call(self.state, FUNCTION, repeated=repeated), verb=verify.TRY))
+
     def prepare(self, *, repeated: bool = False) -> None:
         """Call the function that prepares the consumers of the first shard once."""
         call = self._call(self.state.model_copy(update={"shard": 0}), FUNCTION, repeated=repeated)

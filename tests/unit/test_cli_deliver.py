@@ -16,7 +16,7 @@ from tests.unit.cli_stack import FakeStack, run
 from tests.unit.plan_documents import good
 
 if TYPE_CHECKING:
-    from rekey.model.rotation import DeliveryOrder
+    from rekey.model.rotation import RedeliveryRequest
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def failed(stack: FakeStack) -> FakeStack:
     return stack
 
 
-def order(stack: FakeStack) -> DeliveryOrder:
-    found = stack.ledger.order("prod-images")
+def request(stack: FakeStack) -> RedeliveryRequest:
+    found = stack.ledger.redelivery("prod-images")
     assert found is not None
     return found
 
@@ -44,26 +44,28 @@ def test_it_says_when_it_is_taken_up_and_where_to_look(failed: FakeStack) -> Non
     said = " ".join(result.stderr.split())
     assert "prod-images/1 is to be delivered again: the next tick takes that up" in said
     assert "`rekey status prod-images` shows how it goes" in said
-    assert order(failed).patterns == ()
+    assert request(failed).patterns == ()
     assert failed.ledger.open_registries() == {"prod-images": False}
 
 
 def test_names_say_who_is_told_though_they_have_it(failed: FakeStack) -> None:
     assert run("deliver", "prod-images", "web-*", "deploy-bot").exit_code == 0
-    assert order(failed).patterns == ("web-*", "deploy-bot")
+    assert request(failed).patterns == ("web-*", "deploy-bot")
 
 
 def test_status_says_that_it_waits(failed: FakeStack) -> None:
     run("deliver", "prod-images")
-    assert "prod-images/1 is to be delivered again" in run("status", "prod-images").stdout
-    assert failed.ledger.order("prod-images") is not None
+    said = " ".join(run("status", "prod-images").stdout.split())
+    assert "prod-images/1 is to be delivered again, as was asked for at" in said
+    assert "then `rekey deliver" not in said
+    assert failed.ledger.redelivery("prod-images") is not None
 
 
 def test_a_name_that_the_plan_has_not_is_a_message(failed: FakeStack) -> None:
     result = run("deliver", "prod-images", "web-cl")
     assert result.exit_code == 1
     assert "the plan of prod-images has no consumer `web-cl`" in result.stderr
-    assert failed.ledger.order("prod-images") is None
+    assert failed.ledger.redelivery("prod-images") is None
 
 
 @pytest.mark.usefixtures("stack")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
 from rekey import runtime
-from rekey.errors import Conflict, InputInvalid, PlanMissing, Unreachable
+from rekey.errors import Conflict, Denied, InputInvalid, PlanMissing, Unreachable
 from rekey.model.password import Password
 from rekey.model.request import Reason
-from rekey.model.rotation import Again, DeliveryOrder, Phase, Rotation
+from rekey.model.rotation import Again, Attempt, Phase, RedeliveryRequest, Rotation
 from rekey.model.state import Next, Operation, Outcome, State
 from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, LoginVerdict, Receipt
 from rekey.records import pasting, redelivering
@@ -68,14 +69,18 @@ class Done:
         self.folder.pin_plan(to_stored(document))
         self.push(document)
         over = {"phase": Phase.FINISHED, "finished_at": NOW, "outcome": Outcome.CONSUMERS_FAILED.value, "shards": 1}
-        self.rotation = opened.rotation(self.fence, **{**over, "promoted_at": NOW, "store_version": "v", **rotation})
+        client: Any = opened.aws.client("secretsmanager")
+        text = json.dumps({"username": self.registry, "password": secrets.token_urlsafe(9)})
+        version = client.create_secret(Name=f"registries/{self.registry}", SecretString=text)["VersionId"]
+        self.rotation = opened.rotation(
+            self.fence, **{**over, "promoted_at": NOW, "store_version": version, **rotation}
+        )
         opened.ledger.save_receipts(self.fence, 1, 0, given)
-        opened.aws.client("secretsmanager").create_secret(Name=f"registries/{self.registry}")
 
     def push(self, document: dict[str, object]) -> str:
         return self.opened.bucket.write(plan_key(self.registry), to_stored(document), "application/json")
 
-    def deliver(self, *patterns: str) -> DeliveryOrder:
+    def deliver(self, *patterns: str) -> RedeliveryRequest:
         return redelivering.deliver(self.opened.ledger, self.opened.bucket, self.registry, patterns, NOW + HOUR)
 
     def deliver_first(self, *patterns: str) -> None:
@@ -87,7 +92,7 @@ class Done:
     def refuses(self, why: str, *patterns: str) -> None:
         with pytest.raises(InputInvalid, match=why):
             self.deliver(*patterns)
-        assert self.opened.ledger.order(self.registry) is None
+        assert self.opened.ledger.redelivery(self.registry) is None
         assert self.opened.ledger.again(self.registry) is None
 
     def begin(self, operation: Operation = Operation.ROTATE) -> State:
@@ -100,6 +105,11 @@ class Done:
         """Paste what a person got in the console."""
         secret, ledger = Password(secrets.token_urlsafe(12)), self.opened.ledger
         pasting.paste(ledger, self.opened.escrow, self.registry, secret, now=NOW + HOUR, clicked_at=None)
+
+    def told(self) -> str:
+        """Return the one thing that a person was told."""
+        (why,) = [one["Detail"]["why"] for one in self.opened.events(self.registry) if one["Source"] == "rekey"]
+        return str(why)
 
     @property
     def rotations(self) -> list[Rotation]:
@@ -116,8 +126,8 @@ class TestWhere:
         done = Done(opened)
         fresh = Again(registry=done.registry, tries=4, at=NOW + 9 * HOUR)
         opened.table.write(following(fresh, fresh.having(rev=secrets.token_hex(8))))
-        order = done.deliver()
-        assert opened.ledger.order(done.registry) == order
+        request = done.deliver()
+        assert opened.ledger.redelivery(done.registry) == request
         assert opened.ledger.latest(done.registry) == done.rotation, "an execution may be working on it"
         assert opened.ledger.open_registries()[done.registry] is False
         again = opened.ledger.again(done.registry)
@@ -191,8 +201,8 @@ class TestToWhom:
     def test_who_asks_second_takes_nothing_away_from_the_first(self, opened: BareStack) -> None:
         done = Done(opened, receipt("a"), receipt("b"))
         for patterns in (["a"], ["b", "a"], []):
-            order = done.deliver(*patterns)
-        assert order.patterns == ("a", "b")
+            request = done.deliver(*patterns)
+        assert request.patterns == ("a", "b")
 
     def test_what_was_asked_of_an_earlier_password_is_not_asked_of_this_one(self, opened: BareStack) -> None:
         done = Done(opened, receipt("a"), receipt("b"))
@@ -200,8 +210,8 @@ class TestToWhom:
         opened.rotation(done.fence, generation=2, phase=Phase.FINISHED, promoted_at=NOW)
         folder = opened.bench.folder(done.registry, 2)
         folder.pin_plan(to_stored(plan(done.registry, entry("a"), entry("b"))))
-        order = done.deliver("b")
-        assert (order.generation, order.patterns) == (2, ("b",))
+        request = done.deliver("b")
+        assert (request.generation, request.patterns) == (2, ("b",))
 
 
 def told_again(
@@ -289,7 +299,7 @@ class TestBegin:
         }
         assert [one.consumer for one in opened.ledger.receipts(done.registry, 1, 0)] == ["second-bot"]
         assert {entry.name for entry in done.folder.plan().consumers} == {"second-bot", "deploy-bot", "web-bot"}
-        assert opened.ledger.order(done.registry) is None
+        assert opened.ledger.redelivery(done.registry) is None
         assert opened.ledger.open_registries()[done.registry] is True
 
     def test_what_was_spent_long_ago_says_nothing_of_today(self, opened: BareStack) -> None:
@@ -344,26 +354,26 @@ class TestBegin:
 
     def test_where_a_person_is_needed_nothing_is_delivered(self, opened: BareStack) -> None:
         done = Done(opened, phase=Phase.VERIFYING, outcome="")
-        order = done.deliver()
+        request = done.deliver()
         opened.ledger.save_one(done.fence, done.rotation.having(phase=Phase.NEEDS_ATTENTION))
         assert done.begin().next is Next.RESET
-        assert opened.ledger.order(done.registry) == order
+        assert opened.ledger.redelivery(done.registry) == request
 
     def test_the_next_rotation_has_told_everybody_when_it_is_over(self, opened: BareStack) -> None:
         done = Done(opened)
         done.deliver()
         opened.rotation(done.fence, generation=2, phase=Phase.FINISHED, promoted_at=NOW)
         assert done.begin().next is Next.STOP
-        assert opened.ledger.order(done.registry) is None
+        assert opened.ledger.redelivery(done.registry) is None
         assert not done.rotations[0].phase.open
 
     def test_while_that_is_under_way_it_waits(self, opened: BareStack) -> None:
         done = Done(opened)
-        order = done.deliver()
+        request = done.deliver()
         opened.rotation(done.fence, generation=2, phase=Phase.RESETTING, shards=1)
         opened.bench.folder(done.registry, 2).pin_plan(to_stored(plan(done.registry)))
         assert done.begin().generation == 2
-        assert opened.ledger.order(done.registry) == order
+        assert opened.ledger.redelivery(done.registry) == request
 
     def test_of_a_rotation_that_a_restored_ledger_has_forgotten_nothing_is_left(self, opened: BareStack) -> None:
         """Else the tick would start an execution every minute, for ever."""
@@ -375,20 +385,67 @@ class TestBegin:
         assert done.begin().next is Next.STOP
         assert done.registry not in opened.ledger.open_registries()
 
+    @pytest.mark.parametrize("reason", [Reason.COMPROMISED, Reason.LOST, Reason.REQUESTED])
     @pytest.mark.parametrize("tried", [False, True], ids=["not tried yet", "tried, and stopped"])
-    def test_a_leak_goes_first_unless_it_was_tried_and_stopped(self, opened: BareStack, *, tried: bool) -> None:
+    def test_a_new_password_goes_first_unless_that_was_tried_and_stopped(
+        self, opened: BareStack, reason: Reason, *, tried: bool
+    ) -> None:
         done = Done(opened, called_at=ASKED - HOUR)
-        opened.ask(done.registry)
+        opened.ask(done.registry, reason=reason)
         if tried:
             opened.rotation(done.fence, generation=2, phase=Phase.STOPPED, finished_at=ASKED + HOUR)
         done.deliver()
         assert done.begin().generation == (1 if tried else 2)
 
-    def test_what_can_wait_comes_after_it(self, opened: BareStack) -> None:
-        done = Done(opened)
+    def test_an_open_rotation_waits_for_a_leak_alone(self, opened: BareStack) -> None:
+        """Whatever else is asked for comes when it is over, as ever."""
+        done = Done(opened, phase=Phase.VERIFYING, outcome="")
         opened.ask(done.registry, reason=Reason.REQUESTED)
         done.deliver()
+        assert (state := done.begin()).generation == 1
+        assert state.operation is Operation.DELIVER
+
+    def test_an_answer_that_the_ledger_has_forgotten_goes_first(self, opened: BareStack) -> None:
+        """It was restored from a backup: what lies in the escrow may be the only copy of the password in force."""
+        done = Done(opened)
+        lost = Attempt.model_validate(
+            {"registry": done.registry, "generation": 2, "number": 1, "kind": "reset", "nonce": "n", "deadline": NOW}
+        )
+        opened.escrow.put(lost, opened.escrow.envelope(lost), b"answer")
+        request = done.deliver()
+        assert done.begin().generation == 2
+        assert opened.ledger.redelivery(done.registry) == request
+
+    def test_what_was_promoted_and_is_gone_from_the_store_is_told(self, opened: BareStack) -> None:
+        done = Done(opened, store_version="0" * 32)
+        done.deliver()
+        assert done.begin().next is Next.STOP
+        assert f"{done.registry}/1 is not delivered again" in done.told()
+        assert opened.ledger.redelivery(done.registry) is None
+
+    def test_when_the_gap_was_closed_is_noted_before_any_receipt_goes(self, opened: BareStack) -> None:
+        """Cut off after that, the next one sees what is left of them."""
+        answers = [replace(receipt(name), answered_at=NOW + timedelta(seconds=n)) for n, name in enumerate("ab")]
+        done = Done(opened, *answers, outcome=Outcome.FINISHED.value, called_at=NOW)
+        done.deliver("b")
+        opened.aws.faults.add("s3:PutObject", aws_faults.refuse())
+        with pytest.raises(Denied):
+            done.begin()
+        opened.aws.faults.clear()
+        done.begin()
+        assert done.rotations[0].gap_closed_at == NOW + timedelta(seconds=1)
+
+    def test_a_leak_waits_until_the_shards_are_cut_anew(self, opened: BareStack) -> None:
+        """Cut short before that, and opened again where the next one stops, it would have half of them."""
+        done = Done(opened, called_at=ASKED - HOUR)
+        done.deliver()
+        opened.aws.faults.add("s3:PutObject", aws_faults.refuse())
+        with pytest.raises(Denied):
+            done.begin()
+        opened.aws.faults.clear()
+        opened.ask(done.registry)
         assert done.begin().generation == 1
+        assert done.begin().generation == 2
 
 
 class TestBeginCannot:
@@ -399,21 +456,22 @@ class TestBeginCannot:
         document: Any = plan(done.registry, entry("deploy-bot"))
         document["registry"]["username"] = "another"
         done.push(document)
+        assert done.begin().next is Next.STOP
         opened.ask(done.registry, reason=Reason.REQUESTED)
         assert done.begin().generation == 2
-        assert opened.ledger.order(done.registry) is None
-        (told,) = [one["Detail"]["why"] for one in opened.events(done.registry) if one["Source"] == "rekey"]
+        assert opened.ledger.redelivery(done.registry) is None
+        told = done.told()
         assert f"{done.registry}/1 is not delivered again: `registry.username` of the plan changed" in told
         assert f"`rekey deliver {done.registry}` once that is mended" in told
 
     def test_it_is_not_forgotten_before_that_is_told(self, opened: BareStack) -> None:
         done = Done(opened)
-        order = done.deliver()
+        request = done.deliver()
         done.push(plan(done.registry, entry("deploy-bot"), store={"type": "secrets-manager", "name": "registries/b"}))
         opened.aws.faults.add("events:PutEvents", aws_faults.refuse(), times=None)
         with pytest.raises(Unreachable, match="not forgotten"):
             done.begin()
-        assert opened.ledger.order(done.registry) == order
+        assert opened.ledger.redelivery(done.registry) == request
 
     def test_an_open_rotation_goes_on_under_the_plan_it_has(self, opened: BareStack) -> None:
         done = Done(opened, phase=Phase.DELIVERING, outcome="")
@@ -421,7 +479,7 @@ class TestBeginCannot:
         opened.bucket.write(plan_key(done.registry), to_stored({"registry": {}}), "application/json")
         state = done.begin()
         assert (state.next, state.operation, state.generation) == (Next.DELIVER, Operation.ROTATE, 1)
-        assert opened.ledger.order(done.registry) is None
+        assert opened.ledger.redelivery(done.registry) is None
 
     def test_what_another_stack_has_overtaken_is_not_delivered(self, opened: BareStack) -> None:
         done = Done(opened)
@@ -433,18 +491,17 @@ class TestBeginCannot:
             SecretId=f"registries/{done.registry}", SecretString=text, ClientRequestToken=secrets.token_hex(32)
         )
         assert done.begin().next is Next.STOP
-        (told,) = [one["Detail"]["why"] for one in opened.events(done.registry) if one["Source"] == "rekey"]
-        assert "the store holds generation 2 by now" in told
+        assert "the store holds generation 2 by now" in done.told()
 
 
 class TestAtTheSameMoment:
     def test_who_wishes_more_while_it_is_taken_up_gets_that_too(self, opened: BareStack) -> None:
         done = Done(opened, receipt("a"), receipt("b"))
         done.deliver("a")
-        opened.aws.faults.add("s3:PutObject", aws_faults.call_before(lambda _: done.deliver_first("b")))
+        opened.aws.faults.add(WRITE, aws_faults.call_before(lambda _: done.deliver_first("b")))
         assert done.begin().operation is Operation.DELIVER
         assert set(done.receipts.values()) == {ConsumerOutcome.PENDING}
-        assert opened.ledger.order(done.registry) is None
+        assert opened.ledger.redelivery(done.registry) is None
 
     def test_two_who_wish_at_once_are_not_lost(self, opened: BareStack) -> None:
         done = Done(opened, receipt("a"), receipt("b"))
@@ -456,7 +513,7 @@ class TestAtTheSameMoment:
     def test_a_lost_answer_is_no_failure(self, opened: BareStack) -> None:
         done = Done(opened)
         opened.aws.faults.add(WRITE, aws_faults.drop_after())
-        assert done.deliver() == opened.ledger.order(done.registry)
+        assert done.deliver() == opened.ledger.redelivery(done.registry)
 
     @pytest.mark.parametrize("stopped", [False, True], ids=["the first", "after one that stopped"])
     def test_a_paste_comes_before_it(self, opened: BareStack, *, stopped: bool) -> None:
@@ -465,8 +522,7 @@ class TestAtTheSameMoment:
         if stopped:
             opened.rotation(done.fence, generation=2, phase=Phase.STOPPED)
         done.deliver()
-        last = 2  # after the receipts of the one shard: the rotation
-        opened.aws.faults.add(WRITE, aws_faults.call_before(lambda _: done.paste()), nth=last)
+        opened.aws.faults.add(WRITE, aws_faults.call_before(lambda _: done.paste()))
         assert done.begin().generation == 2
         assert [rotation.phase.open for rotation in done.rotations] == [False, True]
 
@@ -534,5 +590,5 @@ class TestReport:
 
         opened.aws.faults.add(WRITE, aws_faults.call_before(ask))
         assert execution.ends() is Outcome.FINISHED
-        assert opened.ledger.order(execution.registry) is not None
+        assert opened.ledger.redelivery(execution.registry) is not None
         assert opened.ledger.open_registries()[execution.registry] is False

@@ -161,7 +161,7 @@ def _said(verdict: LoginVerdict | None, at: datetime | None) -> dict[str, object
 def _old(rotation: Rotation) -> dict[str, object]:
     said = _said(rotation.old_verdict, rotation.old_at)
     if rotation.completed and rotation.old_version is None:
-        return said | {"note": "the store held no earlier password to ask about"}
+        return said | {"note": "the store holds no earlier password to ask about"}
     return said
 
 
@@ -218,12 +218,11 @@ def _gap(found: Findings) -> float | str | None:
     called = found.rotation.called_at
     if called is None:
         return None
-    if found.rotation.gap_closed_at is not None:
-        return round((found.rotation.gap_closed_at - called).total_seconds(), 3)
     done = [receipt for receipt in found.receipts if receipt.has_it]
     if len(done) < len(found.consumers) or not done:
         return STILL_OPEN
     last = max((receipt.answered_at for receipt in done if receipt.answered_at), default=None)
+    last = found.rotation.gap_closed_at or last
     return None if last is None else round((last - called).total_seconds(), 3)
 
 

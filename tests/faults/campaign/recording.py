@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.sandbox.wire import Act, Request, Response
     from tests.sandbox.world import World
 
-TASKS = ("Begin", "PrepareShard", "Reset", "DeliverShard", "Verify", "VerifyShard", "Report")
+TASKS = ("Begin", "PrepareShard", "AskBeforeDelivery", "Reset", "DeliverShard", "Verify", "VerifyShard", "Report")
 """The states that call a function."""
 
 OF_NO_ROTATION = {

@@ -79,9 +79,15 @@ class Rotation(Record):
     """ARN of the execution that works or worked on it last."""
     shards: int = 0
     pin_again: bool = False
-    """Whether Begin is to pin `plan_version` anew: a person mended the plan."""
+    """Whether Begin is to pin `plan_version` anew: a person mended the plan, or the password is delivered again."""
+    deliver_to: tuple[str, ...] = ()
+    """Until then: who is told again though they have it."""
     delivered_again_at: datetime | None = None
     """When Begin took up that a person wants the password delivered again, the last time."""
+    reopened: bool = False
+    """Whether it was over before it was delivered again."""
+    held_back_since: datetime | None = None
+    """Since when this execution cannot ask the registry before it delivers again."""
     gap_closed_at: datetime | None = None
     """When every consumer had it, where it was delivered again after that."""
     gate_at: datetime | None = None
@@ -163,8 +169,8 @@ class Rotation(Record):
         return opened is not None and at is not None and at < opened and bool(stopped.outcome)
 
 
-class DeliveryOrder(Record):
-    """A person's wish that the password in force be delivered again. Begin takes it up, and it is gone."""
+class RedeliveryRequest(Record):
+    """A person wants the password in force delivered again. Begin takes that up, and it is gone."""
 
     registry: str
     generation: int

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 from rekey.errors import Conflict, Fenced
 from rekey.model.record import Record
 from rekey.model.request import Request, RequestState
-from rekey.model.rotation import Again, Attempt, DeliveryOrder, Fence, Phase, Rotation
+from rekey.model.rotation import Again, Attempt, Fence, Phase, RedeliveryRequest, Rotation
 from rekey.model.verdict import Receipt
 from rekey.records.codec import (
     OPEN,
@@ -52,14 +52,14 @@ class Ledger:
         after = self.rotation(rotation.registry, rotation.generation + 1) if rotation is not None else None
         return after if after is not None and after.phase is Phase.STOPPED else None
 
-    def order(self, registry: str) -> DeliveryOrder | None:
-        """Return the wish for a delivery that waits to be taken up."""
-        key = order_key(registry)
-        return read_record(DeliveryOrder, self.table.get(key["pk"], key["sk"]))
+    def redelivery(self, registry: str) -> RedeliveryRequest | None:
+        """Return what a person wants delivered again, as long as nobody has taken that up."""
+        key = redelivery_key(registry)
+        return read_record(RedeliveryRequest, self.table.get(key["pk"], key["sk"]))
 
-    def forget_order(self, fence: Fence, order: DeliveryOrder) -> None:
-        """Remove a wish that nothing comes of. Raises Fenced; Conflict where somebody wishes more by now."""
-        self._commit(fence, [], [forgetting(order)])
+    def forget_redelivery(self, fence: Fence, request: RedeliveryRequest) -> None:
+        """Remove a request for a delivery that nothing comes of. Raises Fenced, Conflict where it is another by now."""
+        self._commit(fence, [], [forgetting(request)])
 
     def closed_before(self, fresh: Rotation, latest: Rotation | None) -> list[Write]:
         """Return the check that the rotation before a fresh one stays closed: a person may have it delivered again.
@@ -231,14 +231,16 @@ def open_mark(rotation: Rotation) -> Write:
     return Write(key=key, delete=True, condition="")
 
 
-def order_key(registry: str) -> dict[str, str]:
-    """Return the key of a wish for a delivery: among what is open, so that the tick finds it."""
+def redelivery_key(registry: str) -> dict[str, str]:
+    """Return the key of a request for a delivery: among what is open, so that the tick finds it."""
     return {"pk": OPEN, "sk": f"delivery#{registry}"}
 
 
-def forgetting(order: DeliveryOrder) -> Write:
-    """Return the write that removes a wish, on the condition that it is the one that was read."""
-    return Write(key=order_key(order.registry), delete=True, condition="rev = :rev", values={":rev": order.rev})
+def forgetting(request: RedeliveryRequest) -> Write:
+    """Return the write that removes a request, on the condition that it is the one that was read."""
+    return Write(
+        key=redelivery_key(request.registry), delete=True, condition="rev = :rev", values={":rev": request.rev}
+    )
 
 
 def unchanged(rotation: Rotation) -> Write:

@@ -1,7 +1,8 @@
-"""Redelivering: the password that is in force goes once more to whom lacks it. Nothing is reset.
+"""Redelivering: the password in force is delivered to whoever lacks it. Nothing is reset.
 
-A person's wish is an item of its own: Begin takes it up, under the lease and in one transaction with the rotation that
-it opens again, so that no execution that runs loses it, and whatever happens to the next one, the tick finishes it.
+What a person asks for is an item of its own: Begin takes it up, under the lease and in one transaction with the
+rotation that it opens again, so that no execution that runs loses it, and whatever happens to the next one, the tick
+finishes it.
 """
 
 import secrets
@@ -12,12 +13,12 @@ from fnmatch import fnmatchcase
 
 from rekey.errors import Conflict, InputInvalid
 from rekey.model.plan import Consumer, Plan, Store
-from rekey.model.rotation import Again, DeliveryOrder, Phase, Rotation
+from rekey.model.rotation import Again, Phase, RedeliveryRequest, Rotation
 from rekey.model.verdict import ConsumerOutcome, Receipt
 from rekey.records.bucket import Bucket
 from rekey.records.dynamo import ConditionFailed, Write
 from rekey.records.folder import Folder
-from rekey.records.ledger import Ledger, following, order_key
+from rekey.records.ledger import Ledger, following, redelivery_key
 from rekey.records.plans import Plans
 
 MOST_PATTERNS = 50
@@ -25,36 +26,37 @@ _PLACE = ("type", "name", "address", "namespace", "mount", "path")
 """What says where a store keeps the password; how one gets in there may change."""
 
 
-def deliver(ledger: Ledger, bucket: Bucket, registry: str, patterns: Sequence[str], now: datetime) -> DeliveryOrder:
+def deliver(ledger: Ledger, bucket: Bucket, registry: str, patterns: Sequence[str], now: datetime) -> RedeliveryRequest:
     """Have the password in force delivered to every consumer of the pushed plan that lacks it, from the next tick on.
 
-    `patterns` (`web-ci`, `prod-*`, `*`): who is told again though they have it. What was wished before and waits still
-    stays wished. Raises InputInvalid where no password is in force that could be delivered, and where the plan names
+    `patterns` (`web-ci`, `prod-*`, `*`): who is told again though they have it, beside whom an earlier request named
+    that waits still. Raises InputInvalid where no password is in force that could be delivered, and where the plan has
     another account or store by now; PlanMissing, PlanInvalid; Conflict where somebody wrote at that moment.
     """
     rotation = _in_force(ledger, registry)
     plan = Plans(bucket).pushed(registry)[0]
     check_same_account(rotation, Folder(bucket, registry, rotation.generation).plan(), plan)
     _check_patterns(patterns, plan)
-    there = ledger.order(registry)
+    there = ledger.redelivery(registry)
     waiting = there.patterns if there is not None and there.generation == rotation.generation else ()
-    order = DeliveryOrder(
+    request = RedeliveryRequest(
         registry=registry,
         generation=rotation.generation,
         patterns=tuple(dict.fromkeys((*waiting, *patterns))),
         asked_at=now,
         rev=secrets.token_hex(8),
     )
-    if len(order.patterns) > MOST_PATTERNS:
-        raise InputInvalid(f"{len(order.patterns)} names: {MOST_PATTERNS} at most, or say it with `*`")
+    if len(request.patterns) > MOST_PATTERNS:
+        raise InputInvalid(f"{len(request.patterns)} names: {MOST_PATTERNS} at most, or say it with `*`")
     before = ledger.again(registry)
-    at_once = Again(registry=registry, tries=0, at=now, rev=secrets.token_hex(8))
+    told = before.told if before is not None else ""
+    at_once = Again(registry=registry, tries=0, at=now, told=told, rev=secrets.token_hex(8))
     try:
-        ledger.table.write(_replacing(there, order), following(before or at_once.having(rev=""), at_once))
+        ledger.table.write(_replacing(there, request), following(before or at_once.having(rev=""), at_once))
     except ConditionFailed as failed:
-        if (failed.old.get(0) or {}).get("rev") != order.rev:
+        if (failed.old.get(0) or {}).get("rev") != request.rev:
             raise Conflict(f"somebody wrote to {registry} at the same moment: deliver once more") from None
-    return order
+    return request
 
 
 def told_again(
@@ -111,10 +113,10 @@ def _in_force(ledger: Ledger, registry: str) -> Rotation:
     found = ledger.rotation(registry, latest.generation - 1) if latest is not None and stopped else latest
     if found is None or not (found.phase.open or found.completed):
         raise InputInvalid(f"no rotation of {registry} has put a password in force yet: `rekey rotate {registry}` does")
-    if not found.completed:
-        raise InputInvalid(f"{found.id} is under way, and tells every consumer: `rekey status {registry}` shows how")
     if found.phase is Phase.NEEDS_ATTENTION:
         raise InputInvalid(f"{found.id} needs a person first: {'; '.join(found.problems)}")
+    if not found.completed:
+        raise InputInvalid(f"{found.id} is under way, and tells every consumer: `rekey status {registry}` shows how")
     return found
 
 
@@ -124,8 +126,8 @@ def _check_patterns(patterns: Sequence[str], plan: Plan) -> None:
             raise InputInvalid(f"the plan of {plan.registry.name} has no consumer `{pattern}`")
 
 
-def _replacing(there: DeliveryOrder | None, order: DeliveryOrder) -> Write:
-    key, item = order_key(order.registry), order.model_dump(mode="json")
+def _replacing(there: RedeliveryRequest | None, request: RedeliveryRequest) -> Write:
+    key, item = redelivery_key(request.registry), request.model_dump(mode="json")
     return Write(key=key, item=item, condition="rev = :rev", values={":rev": there.rev}) if there else Write(key, item)
 
 

@@ -16,6 +16,7 @@ from rekey.model.rotation import Fence, Phase, Rotation
 from rekey.model.state import Next, Operation, Outcome, State
 from rekey.observability import logger
 from rekey.records.ledger import changing
+from rekey.records.redelivering import told_again
 from rekey.runtime import Call
 from rekey.steps import redelivery, shards, unclaimed
 from rekey.steps.bench import Bench, last_promoted
@@ -59,9 +60,7 @@ def run(bench: Bench, call: Call) -> State:
     if rotation.shards == 0:
         rotation = _lay_out(bench, fence, rotation)
     elif rotation.pin_again:
-        plan, body, _ = bench.plans.pushed(rotation.registry, rotation.plan_version)
-        number = shards.pin(bench, rotation, plan, body)
-        rotation = bench.ledger.save_one(fence, rotation.having(pin_again=False, shards=number))
+        rotation = _pin_again(bench, fence, rotation)
     state = state.model_copy(
         update={
             "generation": rotation.generation,
@@ -147,9 +146,8 @@ def _taken_up(bench: Bench, fence: Fence, now: datetime) -> Rotation | None:
 
 
 def _by(fence: Fence, rotation: Rotation) -> Rotation:
-    """Return a rotation as an execution takes it up; what is delivered again is tried once more before."""
-    tries = rotation.delivered_again_at is not None and rotation.phase is Phase.VERIFYING
-    return rotation.having(execution=fence.owner, **({"phase": Phase.DELIVERING} if tries else {}))
+    """Return a rotation as an execution takes it up: it asks the registry for itself."""
+    return rotation.having(execution=fence.owner, held_back_since=None)
 
 
 def _tell_that_nothing_follows(bench: Bench, closed: Rotation) -> None:
@@ -179,6 +177,8 @@ def _can_begin(bench: Bench, registry: str) -> bool:
 
 def _cut_short_by(bench: Bench, rotation: Rotation) -> str:
     """Return why a rotation whose password is promoted makes room for the next one, or ""."""
+    if rotation.completed and rotation.pin_again:
+        return ""  # its shards are being cut anew: opened again after that, the next one might stop over half of them
     if rotation.completed and unclaimed.forgotten(bench, rotation):
         # Promoted under this number, it would not reach the consumers that have this one's password already.
         return "an answer lies in the escrow that the ledger has forgotten: the next rotation tries it, and tells all"
@@ -214,6 +214,18 @@ def _lay_out(bench: Bench, fence: Fence, rotation: Rotation) -> Rotation:
         snapshot_at=None if note else runtime.now(),
     )
     return bench.ledger.save_one(fence, laid_out)
+
+
+def _pin_again(bench: Bench, fence: Fence, rotation: Rotation) -> Rotation:
+    """Pin the plan that a person mended; whoever is to be told again gets a receipt that says so."""
+    plan, body, _ = bench.plans.pushed(rotation.registry, rotation.plan_version)
+    if rotation.completed:
+        pinned = bench.folder(rotation.registry, rotation.generation).plan()
+        receipts = bench.ledger.receipts(rotation.registry, rotation.generation)
+        pending = told_again(shards.cut(plan.consumers), pinned, receipts, rotation.deliver_to)
+        bench.ledger.replace_receipts(fence, rotation.generation, pending)
+    number = shards.pin(bench, rotation, plan, body)
+    return bench.ledger.save_one(fence, rotation.having(pin_again=False, deliver_to=(), shards=number))
 
 
 def _snapshot(bench: Bench, plan: Plan, rotation: Rotation) -> tuple[str, bool]:

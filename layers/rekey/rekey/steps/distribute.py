@@ -5,7 +5,7 @@ takes it up: a consumer with a receipt that is done is not written again.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
 from typing import TypeVar, cast
 
@@ -108,7 +108,8 @@ class _Work:
             for state in entries:
                 kind = self.parts[state.entry].type
                 if state.problem:
-                    known[state.entry] = _unready(known.get(state.entry), state, kind)
+                    if not _all_done(state.entry, before.values()):
+                        known[state.entry] = _unready(state, kind)
                     continue
                 known.pop(state.entry, None)  # what stood for the whole entry while its consumers were not known
                 for consumer in state.consumers:
@@ -230,10 +231,14 @@ def _pending(consumer: str, kind: str) -> Receipt:
     return Receipt(consumer, kind, ConsumerOutcome.PENDING, reason="not sent yet, or sent and not answered in time")
 
 
-def _unready(there: Receipt | None, state: EntryState, kind: str) -> Receipt:
-    """Return the receipt that stands for an entry whose consumers are not known yet; one that has it keeps its own."""
-    if there is not None and there.outcome.done:
-        return there
+def _all_done(entry: str, receipts: Iterable[Receipt]) -> bool:
+    """Whether an entry's consumers are known, and each has the password."""
+    mine = [receipt for receipt in receipts if receipt.consumer.partition("/")[0] == entry]
+    return bool(mine) and all(receipt.outcome.done for receipt in mine)
+
+
+def _unready(state: EntryState, kind: str) -> Receipt:
+    """Return the receipt that stands for an entry whose consumers are not known yet."""
     outcome = ConsumerOutcome.UNREACHABLE if state.transient else ConsumerOutcome.FAILED
     return Receipt(state.entry, kind, outcome, reason=state.problem, answered_at=runtime.now())
 

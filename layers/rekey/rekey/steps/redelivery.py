@@ -4,13 +4,13 @@ from datetime import datetime
 
 from rekey.bus import Told
 from rekey.errors import Conflict, Fenced, RekeyError, Superseded, Unreachable
-from rekey.model.rotation import DeliveryOrder, Fence, Phase, Rotation
+from rekey.model.names import StoreVersion
+from rekey.model.rotation import Fence, Phase, RedeliveryRequest, Rotation
 from rekey.model.state import Outcome
-from rekey.model.verdict import Receipt
 from rekey.observability import logger
 from rekey.records.ledger import forgetting, none_after
-from rekey.records.redelivering import check_same_account, told_again
-from rekey.steps import shards
+from rekey.records.redelivering import check_same_account
+from rekey.steps import unclaimed
 from rekey.steps.bench import Bench, last_promoted
 from rekey.steps.standing import overtaken, unmet_leaks
 
@@ -20,19 +20,19 @@ def take_up(bench: Bench, fence: Fence, latest: Rotation | None, now: datetime) 
 
     What cannot be done is told and forgotten: it must hold no rotation back. Raises what the records raise.
     """
-    order = bench.ledger.order(fence.registry)
-    return _Redelivery(bench, fence, order, now).take_up(latest) if order is not None else None
+    request = bench.ledger.redelivery(fence.registry)
+    return _Redelivery(bench, fence, request, now).take_up(latest) if request is not None else None
 
 
 class _Redelivery:
-    """One wish, as Begin meets it."""
+    """One request, as Begin meets it."""
 
-    def __init__(self, bench: Bench, fence: Fence, order: DeliveryOrder, now: datetime) -> None:
-        self.bench, self.fence, self.order, self.now = bench, fence, order, now
+    def __init__(self, bench: Bench, fence: Fence, request: RedeliveryRequest, now: datetime) -> None:
+        self.bench, self.fence, self.request, self.now = bench, fence, request, now
 
     def take_up(self, latest: Rotation | None) -> Rotation | None:
         """Return the rotation that is open to be delivered again."""
-        rotation = self.bench.ledger.rotation(self.order.registry, self.order.generation)
+        rotation = self.bench.ledger.rotation(self.request.registry, self.request.generation)
         if latest is None or rotation is None or not rotation.completed:
             logger.warning("a delivery was asked for of a password that the ledger does not know")
             self._forget()
@@ -42,7 +42,7 @@ class _Redelivery:
             if latest.completed or not latest.phase.open:
                 self._forget()  # that one has told everybody
             return None
-        if rotation.phase is Phase.NEEDS_ATTENTION or self._a_leak_goes_first(rotation, stopped):
+        if rotation.phase is Phase.NEEDS_ATTENTION or self._another_goes_first(rotation, stopped):
             return None
         try:
             return self._opened(rotation, stopped)
@@ -56,50 +56,58 @@ class _Redelivery:
             return None
 
     def _forget(self) -> None:
-        self.bench.ledger.forget_order(self.fence, self.order)
+        self.bench.ledger.forget_redelivery(self.fence, self.request)
 
-    def _a_leak_goes_first(self, rotation: Rotation, stopped: Rotation | None) -> bool:
-        """Whether a leak waits for the next rotation, which tells everybody; unless that was tried, and stopped."""
+    def _another_goes_first(self, rotation: Rotation, stopped: Rotation | None) -> bool:
+        """Whether the next rotation comes before, which tells everybody: unless it was tried since, and stopped.
+
+        Of a rotation that is open only a leak makes it come; and whatever an answer is that the ledger has forgotten.
+        """
+        registry = rotation.registry
+        open_ = rotation.phase.open
+        asked = unmet_leaks(self.bench, rotation) if open_ else self.bench.ledger.open_requests(registry)
         tried_at = stopped.finished_at if stopped is not None else None
-        return any(tried_at is None or tried_at < leak.arrived_at for leak in unmet_leaks(self.bench, rotation))
+        if any(tried_at is None or tried_at < request.arrived_at for request in asked):
+            return True
+        return stopped is None and unclaimed.forgotten(self.bench, rotation)
 
     def _opened(self, rotation: Rotation, stopped: Rotation | None) -> Rotation:
-        ledger, registry, generation = self.bench.ledger, rotation.registry, rotation.generation
-        pinned = self.bench.folder(registry, generation).plan()
-        promoted = last_promoted(self.bench.store(pinned))
-        if overtaken(self.bench, rotation, promoted):
+        """Write what is to be done, in one transaction: Begin then does it, and once more where it is cut off."""
+        bench, registry, generation = self.bench, rotation.registry, rotation.generation
+        plan, _, version = bench.plans.pushed(registry)
+        check_same_account(rotation, bench.folder(registry, generation).plan(), plan)
+        store = bench.store(plan)
+        store.read(StoreVersion(rotation.store_version or ""))  # NotFound: there is nothing to deliver any more
+        promoted = last_promoted(store)
+        if overtaken(bench, rotation, promoted):
             raise Superseded(f"the store holds generation {promoted.generation if promoted else 0} by now")
-        plan, body, version = self.bench.plans.pushed(registry)
-        check_same_account(rotation, pinned, plan)
-        receipts = ledger.receipts(registry, generation)
-        pending = told_again(shards.cut(plan.consumers), pinned, receipts, self.order.patterns)
-        ledger.replace_receipts(self.fence, generation, pending)
         changes: dict[str, object] = {
             "phase": Phase.DELIVERING,
             "delivered_again_at": self.now,
-            "gap_closed_at": _gap_closed_at(rotation, receipts),
+            "deliver_to": self.request.patterns,
+            "pin_again": True,
             "plan_version": version,
-            "shards": shards.pin(self.bench, rotation, plan, body),
             "execution": self.fence.owner,
             "outcome": "",
             "problems": (),
         }
         if not rotation.phase.open:
-            changes |= {"cut_short": False, "finished_at": None}
+            changes |= {"reopened": True, "cut_short": False, "finished_at": None}
+            changes |= {"gap_closed_at": self._gap_closed_at(rotation)}
             changes |= {"wrong_logins": 0, "logins_spent": False, "new_refusals": 0}  # long ago: nothing of today
-        if rotation.contents_unchanged is None and not rotation.contents_note:
-            changes["contents_note"] = "the contents were not compared before the password was delivered again"
-        also = [forgetting(self.order), none_after(rotation, stopped)]
-        return ledger.save_one(self.fence, rotation.having(**changes), also=also)
+            if rotation.contents_unchanged is None and not rotation.contents_note:
+                changes["contents_note"] = "the contents were not compared before the password was delivered again"
+        also = [forgetting(self.request), none_after(rotation, stopped)]
+        return bench.ledger.save_one(self.fence, rotation.having(**changes), also=also)
+
+    def _gap_closed_at(self, rotation: Rotation) -> datetime | None:
+        """Return when every consumer had the password: who is told after that had no gap, or had it closed."""
+        if rotation.gap_closed_at is not None or rotation.outcome != Outcome.FINISHED:
+            return rotation.gap_closed_at
+        receipts = self.bench.ledger.receipts(rotation.registry, rotation.generation)
+        return max((receipt.answered_at for receipt in receipts if receipt.answered_at), default=None)
 
     def _tell(self, rotation: Rotation, error: RekeyError) -> None:
         why = f"{rotation.id} is not delivered again: {error}. `rekey deliver {rotation.registry}` once that is mended"
         if not self.bench.bus.tell(Told.ATTENTION_NEEDED, rotation.registry, rotation=rotation.id, why=why):
-            raise Unreachable("the event bus does not take that a person is needed: the wish is not forgotten before")
-
-
-def _gap_closed_at(rotation: Rotation, receipts: list[Receipt]) -> datetime | None:
-    """Return when every consumer had the password: who is told after that had no gap, or had it closed."""
-    if rotation.gap_closed_at is not None or rotation.outcome != Outcome.FINISHED:
-        return rotation.gap_closed_at
-    return max((receipt.answered_at for receipt in receipts if receipt.answered_at), default=None)
+            raise Unreachable("the event bus does not take that a person is needed: nothing is forgotten before")

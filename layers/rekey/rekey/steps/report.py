@@ -177,6 +177,8 @@ class Report:
             changes |= {"phase": Phase.FINISHED, "finished_at": self.now}
         elif outcome is Outcome.STOPPED:
             changes |= {"phase": Phase.STOPPED, "finished_at": rotation.finished_at or self.now}
+        elif outcome is Outcome.NEEDS_ATTENTION and rotation.reopened and rotation.phase is Phase.NEEDS_ATTENTION:
+            changes |= {"phase": Phase.FINISHED, "finished_at": self.now}  # it was over: it blocks no rotation
         elif outcome is Outcome.NEEDS_ATTENTION and rotation.phase is not Phase.NEEDS_ATTENTION:
             # Nothing is left that an execution could do: a person looks, and the next rotation is not held up.
             problems = tuple(evidence.unproven(found))

@@ -13,13 +13,15 @@ from rekey.contracts import Contents
 from rekey.errors import Conflict, Defect, NotFound, RekeyError
 from rekey.model.names import StoreVersion
 from rekey.model.rotation import Phase, Rotation
-from rekey.model.state import Next, Operation, Outcome, State
+from rekey.model.state import Next, Outcome, State
 from rekey.model.verdict import LoginVerdict
 from rekey.protocol import REFUSALS_THAT_COUNT, WRONG_LOGINS_SPENT, in_force_after
 from rekey.runtime import Call
 from rekey.steps.bench import Bench
 from rekey.wording import some
 
+TRY = "try"
+"""The state machine's verb for asking before a delivery."""
 _SOON = timedelta(seconds=1)
 _SHOWN = 5
 """Differences of the contents that are named."""
@@ -32,7 +34,7 @@ def run(bench: Bench, call: Call) -> State:
     """
     verification = Verification(bench, call)
     try:
-        return verification.run()
+        return verification.try_before_delivery() if call.verb == TRY else verification.run()
     except Conflict:
         return call.state.to(Next.WAIT, until=runtime.now() + _SOON)
 
@@ -50,14 +52,15 @@ class Verification:
         self.plan = bench.folder(rotation.registry, rotation.generation).plan()
         self.registry = bench.registry(self.plan)
         self.store = bench.store(self.plan)
+        self.trying = False
+        """Whether it is asked before a delivery: what it hears then is no proof of what comes after."""
+        self.accepted = False
+        """Whether this invocation heard the promoted password accepted."""
 
     def run(self) -> State:
         """Ask what is not known yet. Of a rotation that a paste has closed meanwhile nothing: the next one asks."""
-        again = self.state.operation is Operation.DELIVER
         if not self.rotation.phase.open:
-            return self.state.to_report() if again else self.state.to(Next.CONSUMERS)
-        if again and self.rotation.phase is Phase.DELIVERING:
-            return self._before_delivery()
+            return self.state.to(Next.CONSUMERS)
         if self.rotation.phase is Phase.DELIVERING:
             self._save(phase=Phase.VERIFYING)
         if not self.rotation.heard:
@@ -69,26 +72,30 @@ class Verification:
         pause = self._ask_old() if heard and not dead else None
         if pause is not None:
             return self.state.to(Next.WAIT, until=runtime.now() + pause)
-        compared = self.rotation.contents_unchanged is not None or self.rotation.delivered_again_at is not None
+        compared = self.rotation.contents_unchanged is not None or self.rotation.reopened
         if heard and not compared:
             self._compare_contents()
         return self.state.to(Next.RESET if self._answer_is_kept() else Next.CONSUMERS)
 
-    def _before_delivery(self) -> State:
-        """Ask for a password that was in force long ago before it is delivered again, and once more after that.
+    def try_before_delivery(self) -> State:
+        """Try a password that was in force long ago before it is delivered again; Verify tries it once more after that.
 
-        Refused once, it is held back. Where the registry cannot be asked it is for `prove_within` only, as ever.
+        Once refused, it is held back. Where the registry cannot be asked, that is for `prove_within`, as ever.
         """
-        if not self.rotation.heard:
-            led = self._ask_new()
-            if led:
-                return led
-            now, asked_at = runtime.now(), self.rotation.delivered_again_at or runtime.now()
-            settings = self.bench.settings
-            in_time = now < asked_at + settings.prove_within and not self.rotation.logins_spent
-            if not self.rotation.heard and (self.rotation.new_refusals or in_time):
-                return self.state.to(Next.WAIT, until=now + settings.ask_again)
-        self._save(phase=Phase.VERIFYING, heard_by=None)
+        if not self.rotation.phase.open:
+            return self.state.to_report()  # a paste has closed it: the next rotation tells everybody
+        self.trying = True
+        led = self._ask_new()
+        if led:
+            return led
+        if self.accepted or self.rotation.logins_spent:
+            return self.state.to(Next.DELIVER)
+        now, settings = runtime.now(), self.bench.settings
+        if self.rotation.held_back_since is None:
+            self._save(held_back_since=now)
+        since = self.rotation.held_back_since or now
+        if self.rotation.new_refusals or now < since + settings.prove_within:
+            return self.state.to(Next.WAIT, until=now + settings.ask_again)
         return self.state.to(Next.DELIVER)
 
     def _answer_is_kept(self) -> bool:
@@ -118,15 +125,17 @@ class Verification:
         if self.rotation.new_refusals < REFUSALS_THAT_COUNT:
             return self.state.to(Next.WAIT, until=now + self.bench.settings.refusal_pause)
         perhaps = "" if proven else ", or the plan's `password_at` is wrong"
+        lost = f", or `rekey rotate {self.rotation.registry} --reason lost`" if self.rotation.reopened else ""
         why = (
             f"the registry refuses the password that was promoted: somebody reset it elsewhere{perhaps}. "
-            "Nothing more is reset. Reset it in the registry's console and `rekey paste` the new one"
+            f"Nothing more is reset. Reset it in the registry's console and `rekey paste` the new one{lost}"
         )
         return self._need_attention(why, new_verdict=verdict, new_at=now)
 
     def _save_accepted(self, now: datetime) -> None:
-        verdict, before = LoginVerdict.ACCEPTED, self.rotation
-        heard = before.having(new_verdict=verdict, new_at=now, new_refusals=0, heard_by=before.execution)
+        verdict, before, self.accepted = LoginVerdict.ACCEPTED, self.rotation, True
+        by = before.heard_by if self.trying else before.execution
+        heard = before.having(new_verdict=verdict, new_at=now, new_refusals=0, heard_by=by)
         if before.new_verdict is verdict:
             self.rotation = self.bench.ledger.save_one(self.fence, heard)
             return
@@ -134,7 +143,8 @@ class Verification:
         self.rotation, _ = self.bench.ledger.save(self.fence, heard, last)
 
     def _need_attention(self, why: str, **changes: object) -> State:
-        told = self.bench.bus.tell(Told.ATTENTION_NEEDED, self.rotation.registry, rotation=self.rotation.id, why=why)
+        registry, closes = self.rotation.registry, self.rotation.reopened  # Report closes it again, and tells that
+        told = not closes and self.bench.bus.tell(Told.ATTENTION_NEEDED, registry, rotation=self.rotation.id, why=why)
         paged_at = runtime.now() if told else None  # the tick pages who was not told
         self._save(phase=Phase.NEEDS_ATTENTION, problems=(why,), paged_at=paged_at, **changes)
         return self.state.to_report(Outcome.NEEDS_ATTENTION)
@@ -156,7 +166,8 @@ class Verification:
         try:
             stored = self.store.read(StoreVersion(self.rotation.old_version))
         except NotFound:
-            return None  # the store has dropped it: nobody can ask any more
+            self._save(old_version=None)  # the store has dropped it: nobody can ask any more
+            return None
         verdict, now = self.registry.login(stored.password).verdict, runtime.now()
         if verdict is not LoginVerdict.REFUSED:
             refusals = 0 if verdict is LoginVerdict.ACCEPTED else self.rotation.old_refusals
