@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from rekey import adapters, runtime
+from rekey.contracts import Prepared
 from rekey.errors import Defect
 from rekey.model.request import Reason
 from rekey.model.rotation import Phase
 from rekey.model.state import Next, Outcome
-from rekey.model.verdict import ConsumerOutcome
+from rekey.model.verdict import ConsumerOutcome, ConsumerVerdict, Receipt
 from rekey.records.folder import EntryState, ShardFile
 from rekey.records.plans import to_stored
 from rekey.runtime import Call
@@ -23,7 +24,7 @@ from tests.unit.bare_stack import BareStack, plan_of
 from tests.unit.reset_place import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rekey.runtime import Event
 
@@ -58,6 +59,11 @@ class Told(Place):
     def __exit__(self, *_: object) -> None:
         self.receiver.stop()
         super().__exit__()
+
+    def keep(self, names: Sequence[str], *others: Receipt) -> None:
+        """Write that these have the password, and what else there is."""
+        have = [Receipt(name, "webhook", ConsumerOutcome.UPDATED, ConsumerVerdict.WRITTEN) for name in names]
+        self.bench.ledger.replace_receipts(self.lease.fence(self.name), 1, [[*have, *others]])
 
     def forget_credential(self) -> None:
         """Delete what the webhook is signed with: the consumer cannot be prepared."""
@@ -153,16 +159,31 @@ def test_a_defect_in_one_adapter_stops_no_other_entry(place: Told, monkeypatch: 
     assert len(states[1].consumers) == 1
 
 
-def test_who_has_it_is_not_said_to_lack_it_where_its_service_is_away_since(place: Told) -> None:
+@pytest.mark.parametrize("names", [["deploy-bot"], ["deploy-bot/a", "deploy-bot/b"]], ids=["one", "of a pattern"])
+def test_who_has_it_is_not_said_to_lack_it_where_its_service_is_away_since(place: Told, names: list[str]) -> None:
     """As where a password is delivered again: every entry is prepared anew, and some have it."""
     place.distribute("prepare")
     assert place.reset().next is Next.DELIVER
     place.distribute("deliver")
+    place.keep(names)
     away = EntryState("deploy-bot", problem="was not there", transient=True)
     place.bench.folder(place.name, 1).save_shard(ShardFile(0, (away,), prepared=True))
     place.forget_credential()
     assert place.distribute("deliver") == {"shard": 0, "left": False}
-    assert place.outcomes == [ConsumerOutcome.UPDATED]
+    assert place.outcomes == [ConsumerOutcome.UPDATED] * len(names)
+
+
+def test_what_is_left_of_more_receipts_than_there_are_is_none(place: Told) -> None:
+    """The one that stood for the whole entry was the first of a second item of 200."""
+    place.distribute("prepare")
+    assert place.reset().next is Next.DELIVER
+    names = [f"deploy-bot/{number}" for number in range(200)]
+    place.keep(names, Receipt("deploy-bot", "webhook", ConsumerOutcome.PENDING))
+    known = EntryState("deploy-bot", tuple(Prepared(name) for name in names))
+    place.bench.folder(place.name, 1).save_shard(ShardFile(0, (known,), prepared=True))
+    assert place.distribute("deliver") == {"shard": 0, "left": False}
+    assert place.distribute("verify") == {"shard": 0, "left": False}
+    assert place.outcomes == [ConsumerOutcome.UPDATED] * 200
 
 
 def _refuses(place: Told, verb: str) -> None:

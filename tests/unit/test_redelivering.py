@@ -142,14 +142,15 @@ class TestWhere:
     def test_nor_where_none_ever_reset(self, opened: BareStack) -> None:
         Done(opened, phase=Phase.STOPPED, promoted_at=None).refuses("`rekey rotate")
 
-    @pytest.mark.parametrize(
-        "phase", [Phase.PREPARING, Phase.READY, Phase.RESETTING, Phase.NEEDS_ATTENTION], ids=lambda phase: phase.value
-    )
+    @pytest.mark.parametrize("phase", [Phase.PREPARING, Phase.READY, Phase.RESETTING], ids=lambda phase: phase.value)
     def test_one_that_is_yet_to_reset_tells_everybody_itself(self, opened: BareStack, phase: Phase) -> None:
         Done(opened, phase=phase, promoted_at=None).refuses("is under way")
 
     def test_where_a_person_is_needed_it_says_for_what(self, opened: BareStack) -> None:
-        Done(opened, phase=Phase.NEEDS_ATTENTION, problems=("it is refused: `rekey paste`",)).refuses("`rekey paste`")
+        for promoted_at in (NOW, None):
+            problems = ("it is refused: `rekey paste`",)
+            done = Done(opened, promoted_at=promoted_at, phase=Phase.NEEDS_ATTENTION, problems=problems)
+            done.refuses("`rekey paste`")
 
     def test_after_one_that_stopped_the_password_of_the_one_before_is_in_force(self, opened: BareStack) -> None:
         done = Done(opened)
@@ -469,7 +470,7 @@ class TestBeginCannot:
         request = done.deliver()
         done.push(plan(done.registry, entry("deploy-bot"), store={"type": "secrets-manager", "name": "registries/b"}))
         opened.aws.faults.add("events:PutEvents", aws_faults.refuse(), times=None)
-        with pytest.raises(Unreachable, match="not forgotten"):
+        with pytest.raises(Unreachable, match="nothing is forgotten before"):
             done.begin()
         assert opened.ledger.redelivery(done.registry) == request
 
