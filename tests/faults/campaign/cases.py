@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rekey.steps.verify import TRY
 from tests.faults.campaign.points import (
     AWS,
     MACHINE,
@@ -77,11 +78,11 @@ def singles(points: Sequence[Point], unproven: Sequence[Point] = (), again: Sequ
 
 
 def _delivered_again(points: Sequence[Point]) -> list[tuple[Strike, ...]]:
-    """Return every fault at what is done otherwise when a password is delivered again: Begin, and every state."""
+    """Return every fault at what is done otherwise when a password is delivered again: Begin, the try, every state."""
     return [
         (Strike(point, kind),)
         for point in points
-        if point.server == MACHINE or point.task.function == "begin" or point.task.call == "deliver"
+        if point.server == MACHINE or point.task.function == "begin" or point.task.call == TRY
         for kind in kinds_of(point)
     ]
 
