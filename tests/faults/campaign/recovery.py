@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from rekey.bus import PASTED, PASTED_SOURCE, Told
 from rekey.model.password import Password
 from rekey.model.rotation import Phase
+from rekey.model.state import Outcome
 from rekey.records import pasting, resuming
 from rekey.steps.trigger import execution_name
 from tests.e2e import rotating
@@ -97,15 +98,15 @@ def converge(setting: Setting, *, person: bool = True) -> bool:
         time.sleep(_POLL)
         if running(setting) or at_work(setting):
             continue
-        if _over(setting):
+        if person and _asks_for_a_person(setting):
+            had_to = True
+            _help(setting)
+        elif _over(setting):
             with _ticking:  # a tick that saw it open may yet start an execution, which finds nothing to do
                 pass
             if running(setting) or at_work(setting):
                 continue
             return had_to
-        if person and _asks_for_a_person(setting):
-            had_to = True
-            _help(setting)
         elif time.monotonic() >= next_tick:
             tick(setting)
             next_tick = time.monotonic() + _TICK
@@ -128,7 +129,11 @@ def _over(setting: Setting) -> bool:
 def _asks_for_a_person(setting: Setting) -> bool:
     """Whether a person is needed, and the bus took that: who hears nothing does not come."""
     latest = rotating.ledger(setting.company).latest(setting.company.name)
-    return latest is not None and latest.phase is Phase.NEEDS_ATTENTION and _was_told(setting)
+    if latest is None or latest.phase not in (Phase.NEEDS_ATTENTION, Phase.FINISHED):
+        return False
+    # One that was over before it was delivered again is over again where its password is refused.
+    needed = latest.phase is Phase.NEEDS_ATTENTION or latest.outcome == Outcome.NEEDS_ATTENTION
+    return needed and _was_told(setting)
 
 
 def _was_told(setting: Setting) -> bool:
