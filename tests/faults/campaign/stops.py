@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from rekey.steps.verify import TRY
 from tests.faults.campaign import recovery
 from tests.faults.campaign.points import Kind, Point, Strike
 from tests.sandbox import aws_executions
@@ -21,6 +22,7 @@ FUNCTION_OF = {
     "PrepareShard": ("distribute", "prepare"),
     "Reset": ("reset", "reset"),
     "DeliverShard": ("distribute", "deliver"),
+    "AskBeforeDelivery": ("verify", TRY),
     "Verify": ("verify", "verify"),
     "VerifyShard": ("distribute", "verify"),
     "Report": ("report", "report"),
