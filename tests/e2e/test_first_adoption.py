@@ -26,7 +26,7 @@ def test_a_store_without_any_value_is_filled(new_company: NewCompany) -> None:
     assert evidence["old_password"] == {
         "verdict": None,
         "at": None,
-        "note": "the store held no earlier password to ask about",
+        "note": "the store holds no earlier password to ask about",
     }
     assert evidence["contents"]["unchanged"] is None
     assert "no password to read the contents with" in evidence["contents"]["note"]

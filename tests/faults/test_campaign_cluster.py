@@ -26,7 +26,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Result]:
     """Return what came of everything that can go wrong at a PUT, and of some of it at what comes before and after."""
     for name in ("registry", "kube-apiserver", "etcd"):
         require(name)
-    return run_some(tmp_path_factory.mktemp("campaign"), Target(cluster="kube-apiserver"), chosen)[1]
+    return run_some(tmp_path_factory.mktemp("campaign"), Target(cluster="kube-apiserver"), chosen).results
 
 
 def chosen(points: Sequence[Point]) -> list[Case]:

@@ -77,9 +77,18 @@ def singles(points: Sequence[Point], unproven: Sequence[Point] = (), again: Sequ
     return [*found, *_numbered(_delivered_again(again), len(found), delivers_again=True)]
 
 
+_WHILE_TRYING = ("CountAsking", "KeepAskingCount", "WaitToAsk")
+"""States that are entered where the registry did not say whether it takes what is to be delivered again."""
+
+
 def _delivered_again(points: Sequence[Point]) -> list[tuple[Strike, ...]]:
-    """Return every fault at what is done otherwise when a password is delivered again: Begin, the try, every state."""
-    return [
+    """Return every fault at what is done otherwise when a password is delivered again: Begin, the try, every state.
+
+    Also a stop where that try waits for a registry that did not answer.
+    """
+    tries = [point for point in points if point.task.call == TRY and point.role is Role.PROMOTED_LOGIN]
+    waiting = [Strike(Point(Task("machine"), MACHINE, name), Kind.STOP) for name in _WHILE_TRYING]
+    return [(Strike(tries[0], Kind.ERROR_BEFORE), stop) for stop in waiting if tries] + [
         (Strike(point, kind),)
         for point in points
         if point.server == MACHINE or point.task.function == "begin" or point.task.call == TRY
