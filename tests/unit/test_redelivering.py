@@ -312,6 +312,7 @@ class TestBegin:
         assert (rotation.wrong_logins, rotation.logins_spent, rotation.new_refusals) == (0, False, 0)
         assert (rotation.phase, rotation.outcome, rotation.problems) == (Phase.DELIVERING, "", ())
         assert rotation.finished_at is None
+        assert rotation.reopened
         assert rotation.old_verdict is LoginVerdict.REFUSED, "a fact that stands is not asked again"
 
     def test_what_an_open_one_has_spent_stays_spent(self, opened: BareStack) -> None:
@@ -397,6 +398,13 @@ class TestBegin:
             opened.rotation(done.fence, generation=2, phase=Phase.STOPPED, finished_at=ASKED + HOUR)
         done.deliver()
         assert done.begin().generation == (1 if tried else 2)
+
+    def test_what_stopped_before_it_was_asked_for_was_no_try_of_it(self, opened: BareStack) -> None:
+        done = Done(opened, called_at=ASKED - 2 * HOUR)
+        opened.rotation(done.fence, generation=2, phase=Phase.STOPPED, finished_at=ASKED - HOUR)
+        opened.ask(done.registry)
+        done.deliver()
+        assert done.begin().generation == 2
 
     def test_an_open_rotation_waits_for_a_leak_alone(self, opened: BareStack) -> None:
         """Whatever else is asked for comes when it is over, as ever."""
