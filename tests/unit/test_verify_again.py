@@ -9,6 +9,7 @@ import pytest
 
 from rekey import runtime
 from rekey.contracts import Contents
+from rekey.errors import NotFound
 from rekey.model.request import Reason
 from rekey.model.rotation import Phase
 from rekey.model.state import Next, Operation, Outcome
@@ -128,6 +129,22 @@ def test_an_old_password_that_the_store_has_dropped_holds_nothing_up(place: Plac
     assert place.verify().next is Next.CONSUMERS
     assert place.rotation.old_verdict is None
     assert report.run(place.bench, place.call).outcome is Outcome.FINISHED
+
+
+def test_that_it_is_still_accepted_is_not_forgotten_with_it(place: Place) -> None:
+    """Else a registry that takes both would end well."""
+    place.write(old_version="0" * 32, old_verdict=LoginVerdict.ACCEPTED)
+    place.tell()
+    assert place.verify().next is Next.CONSUMERS
+    assert place.rotation.old_version is not None
+    assert report.run(place.bench, place.call).outcome is Outcome.NEEDS_ATTENTION
+
+
+def test_of_a_rotation_that_was_never_over_the_old_password_has_to_be_there(place: Place) -> None:
+    """That it is dead is what the rotation is for."""
+    place.write(old_version="0" * 32, old_verdict=None, reopened=False)
+    with pytest.raises(NotFound):
+        place.verify()
 
 
 def test_opened_once_more_where_the_next_rotation_stopped_it_is_tried_too(place: Place) -> None:

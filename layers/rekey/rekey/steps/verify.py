@@ -166,7 +166,10 @@ class Verification:
         try:
             stored = self.store.read(StoreVersion(self.rotation.old_version))
         except NotFound:
-            self._save(old_version=None)  # the store has dropped it: nobody can ask any more
+            if not self.rotation.reopened:
+                raise
+            if self.rotation.old_verdict is None:  # what was heard of it stands
+                self._save(old_version=None)  # long ago, and the store has dropped it: nobody can ask any more
             return None
         verdict, now = self.registry.login(stored.password).verdict, runtime.now()
         if verdict is not LoginVerdict.REFUSED:
